@@ -1,0 +1,45 @@
+# Two commands do everything: `make run` and `make test`. `make help` lists the rest.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+
+help: ## List the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+setup: $(STAMP) ## Make .venv and install everything into it
+
+run: $(STAMP) ## Start the engine with its own store and a demo room
+	@$(BIN)/liveroom serve --dev --demo --data .liveroom
+
+test: $(STAMP) ## Run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP) ## Lint, types, import contracts, layout
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## Format the code and mend what the linter can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP) ## Measure the rows of docs/benchmarks.md on this machine
+	$(BIN)/python -m bench $(ARGS)
+
+chaos: $(STAMP) ## The long fault runs
+	$(BIN)/python -m pytest -m chaos tests/faults $(ARGS)
+
+clean: ## Remove what setup and run made
+	rm -rf $(VENV) .liveroom .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+.PHONY: help setup run test check format bench chaos clean

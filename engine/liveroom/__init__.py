@@ -1,0 +1,1 @@
+"""Real-time interaction engine for live-commerce rooms."""

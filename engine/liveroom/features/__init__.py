@@ -1,0 +1,1 @@
+"""Built-in features; each is a plugin of the public contract."""

@@ -1,0 +1,1 @@
+"""The wire: messages, codecs, frames and the session, all without I/O."""

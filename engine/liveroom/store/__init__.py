@@ -1,0 +1,1 @@
+"""The room store: one port, one script, on Redis."""

@@ -1,0 +1,1 @@
+"""Plugins shipped with the engine; each imports only the public `liveroom` API."""
