@@ -1,1 +1,31 @@
-"""Built-in features; each is a plugin of the public contract."""
+"""Built-in features; each is a plugin of the public contract (layer 5)."""
+
+from __future__ import annotations
+
+from liveroom.config import Settings
+from liveroom.features.access import Access
+from liveroom.features.danmaku import Danmaku
+from liveroom.features.gift import Gifts
+from liveroom.features.like import Likes
+from liveroom.features.presence import Presence
+from liveroom.features.room import RoomFeature
+from liveroom.features.system import System
+from liveroom.features.wallet import Wallet
+from liveroom.plugin.spec import Plugin
+
+
+__all__ = ["builtin_plugins"]
+
+
+def builtin_plugins(settings: Settings) -> list[Plugin]:
+    """Return the features that every room has, in the order in which their hooks run."""
+    return [
+        System(),
+        Access(),
+        RoomFeature(),
+        Presence(settings),
+        Danmaku(settings),
+        Likes(),
+        Wallet(settings),
+        Gifts(),
+    ]

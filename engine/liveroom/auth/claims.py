@@ -1,0 +1,157 @@
+"""What a valid token says about a caller, and how a refusal is told (layer: leaf, beside errors).
+
+A refusal is a `CommandError` that also names how the connection ends:
+
+    TokenError            terminal: close 4401
+    ├── TokenExpired      come back with a new token: close 4001
+    └── TokenUnchecked    the keys could not be fetched, try later: close 1013
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from liveroom.errors import CommandError
+
+
+__all__ = [
+    "ANY_ROOM",
+    "MAX_NAME",
+    "Claims",
+    "Role",
+    "TokenError",
+    "TokenExpired",
+    "TokenUnchecked",
+    "check_refresh",
+    "clean_name",
+    "valid_room",
+    "valid_user",
+]
+
+ANY_ROOM: Final = "*"
+MAX_NAME: Final = 32  # characters
+
+_USER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
+_ROOM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+# Controls, surrogates, line and paragraph separators; then the marks that turn the direction.
+_STRIPPED_CATEGORIES: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_BIDI: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+class Role(StrEnum):
+    """What a caller may do, from the least to the most."""
+
+    VIEWER = "viewer"
+    ASSISTANT = "assistant"
+    MODERATOR = "moderator"
+    HOST = "host"
+    SERVICE = "service"
+
+    @property
+    def rank(self) -> int:
+        """0 for a viewer, growing with what the role may do."""
+        return _RANKS[self]
+
+    def at_least(self, other: Role) -> bool:
+        """Tell whether this role may do all that `other` may."""
+        return self.rank >= other.rank
+
+
+_RANKS: Final = {role: rank for rank, role in enumerate(Role)}
+
+
+class Claims(msgspec.Struct, frozen=True):
+    """What a valid token says. Times are whole seconds since 1970."""
+
+    user: str
+    name: str
+    role: Role
+    room: str
+    exp: int
+    iat: int
+    jti: str
+    issuer: str
+
+    def covers(self, room: str) -> bool:
+        """Tell whether the token is for this room."""
+        return self.room in (room, ANY_ROOM)
+
+
+class TokenError(CommandError):
+    """The token is not accepted; the sentence for the client tells no more than that.
+
+    `reason` is one word for logs and metrics, `close` a name in `CLOSES`.
+    """
+
+    close = "bad_token"
+
+    def __init__(
+        self,
+        reason: str,
+        detail: str = "the token is not valid here",
+        *,
+        code: str = "unauthorized",
+        retry_ms: int | None = None,
+    ) -> None:
+        super().__init__(code, detail, retry_ms=retry_ms)
+        self.reason = reason
+
+
+class TokenExpired(TokenError):
+    """The token was good until its `exp`."""
+
+    close = "token_expired"
+
+    def __init__(self) -> None:
+        super().__init__("expired", "the token has expired")
+
+
+class TokenUnchecked(TokenError):
+    """The issuer's keys cannot be had now, so nothing is known about the token."""
+
+    close = "try_later"
+
+    def __init__(self, retry_ms: int) -> None:
+        detail = "tokens cannot be checked now"
+        super().__init__("keys", detail, code="unavailable", retry_ms=retry_ms)
+
+
+def check_refresh(old: Claims, new: Claims) -> None:
+    """Check that a live connection may go on under the new token: same user, no more rights.
+
+    Raises:
+        TokenError: another user or room, or a higher role.
+    """
+    same = new.user == old.user and new.room == old.room
+    if not same or not old.role.at_least(new.role):
+        raise TokenError("refresh")
+
+
+def valid_user(user: str) -> bool:
+    """Tell whether this can be a user id: 1-64 of `A-Za-z0-9_.:-`, a letter or digit first."""
+    return _USER.fullmatch(user) is not None
+
+
+def valid_room(room: str) -> bool:
+    """Tell whether this can be a room id: as a user id, without the colon."""
+    return _ROOM.fullmatch(room) is not None
+
+
+def clean_name(text: str) -> str:
+    """Return a name that can be shown: NFC, nothing invisible that acts, at most 32 characters.
+
+    What could break a line, colour a terminal or turn the direction of the text is taken out.
+    Joiners stay, since emoji and several scripts need them.
+    """
+    if not (text.isascii() and text.isprintable()):
+        text = unicodedata.normalize("NFC", "".join(filter(_may_show, text)))
+    return text.strip()[:MAX_NAME].rstrip()
+
+
+def _may_show(char: str) -> bool:
+    return char not in _BIDI and unicodedata.category(char) not in _STRIPPED_CATEGORIES

@@ -1,0 +1,116 @@
+"""Danmaku: short messages that fly over the picture."""
+
+from __future__ import annotations
+
+import itertools
+import unicodedata
+from typing import Annotated, Any, Literal
+from weakref import WeakKeyDictionary
+
+from msgspec import Meta
+
+from liveroom.auth.claims import Role
+from liveroom.config import Settings
+from liveroom.core.ratelimit import Cooldown
+from liveroom.errors import CommandError
+from liveroom.features.room import may
+from liveroom.features.sources import lua_of
+from liveroom.plugin.context import Call, Engine, Member
+from liveroom.plugin.spec import Delivery, EventSpec, Plugin, Result, command
+from liveroom.protocol.messages import Body
+
+
+__all__ = ["Danmaku", "clean_text"]
+
+MAX_TEXT = 100
+_BIDI = dict.fromkeys(
+    map(ord, "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+)
+
+
+class DanmakuSend(Body, frozen=True, kw_only=True):
+    """One message."""
+
+    text: Annotated[str, Meta(min_length=1, max_length=500)]
+    mode: Literal["scroll", "top", "bottom"] = "scroll"
+    color: Annotated[int, Meta(ge=0, le=0xFFFFFF, description="RGB")] = 0xFFFFFF
+    reply_to: Annotated[str, Meta(max_length=64)] | None = None
+
+
+class Danmaku(Plugin):
+    """Takes, limits, and publishes messages; the newest are kept for late joiners."""
+
+    name = "danmaku"
+    lua = lua_of("danmaku")
+
+    def __init__(self, settings: Settings) -> None:
+        self.events = (
+            EventSpec(
+                "danmaku",
+                Delivery.EPHEMERAL,
+                "A message: `{id, user: {id, name, role}, text, mode, color, reply_to?}`.",
+                keep=settings.recent_danmaku,
+            ),
+        )
+        self._limits: WeakKeyDictionary[Member, Cooldown] = WeakKeyDictionary()
+        self._count = itertools.count(1)
+
+    async def start(self, engine: Engine) -> None:
+        """Take the engine's handle."""
+        self._clock = engine.clock
+        self._worker = engine.worker
+
+    @command("danmaku.send", DanmakuSend)
+    def send(self, call: Call[DanmakuSend]) -> Result:
+        """Send a message to the room."""
+        may(call, "talk")
+        body = call.body
+        text = clean_text(body.text)
+        host = call.role.at_least(Role.MODERATOR)
+        if not host:
+            self._check_rate(call.member)
+        message_id = f"{self._worker}-{next(self._count)}"
+        d = self._body(call, message_id, text)
+        call.room.publish("danmaku", d, member=call.member, must=host)
+        return {"id": message_id}
+
+    def _check_rate(self, member: Member) -> None:
+        limit = self._limits.get(member)
+        if limit is None:
+            limit = self._limits[member] = Cooldown()
+        now = self._clock.monotonic()
+        if not limit.take(now):
+            retry_ms = round(limit.retry_after(now) * 1000)
+            raise CommandError("rate_limited", "too many messages", retry_ms=retry_ms)
+
+    @staticmethod
+    def _body(call: Call[DanmakuSend], message_id: str, text: str) -> dict[str, Any]:
+        claims, body = call.member.claims, call.body
+        d: dict[str, Any] = {
+            "id": message_id,
+            "user": {"id": claims.user, "name": claims.name, "role": claims.role.value},
+            "text": text,
+            "mode": body.mode,
+            "color": body.color,
+        }
+        if body.reply_to is not None:
+            d["reply_to"] = body.reply_to
+        return d
+
+
+def clean_text(text: str) -> str:
+    """Return text that can be shown: NFC, no controls, nothing that turns the direction.
+
+    Raises:
+        CommandError: `bad_request`, empty or longer than 100 characters after that.
+    """
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text.translate(_BIDI))
+    if not text.isprintable():
+        text = "".join(c for c in text if unicodedata.category(c) not in ("Cc", "Cs", "Zl", "Zp"))
+    text = text.strip()
+    if not 0 < len(text) <= MAX_TEXT:
+        raise CommandError(
+            "bad_request", f"text: expected 1 to {MAX_TEXT} characters, came {len(text)}"
+        )
+    return text

@@ -1,0 +1,58 @@
+-- Gifts. Keys: `gifts` hash id -> price (set by the host; else the built-in catalogue holds),
+-- `ledger` hash account -> balance (`~paid` against `host`: their sum is 0), `combo` hash
+-- user|gift -> count.
+local COMBO_MS = 5000
+local BUILT_IN = {rose = 100, heart = 990, rocket = 50000}
+
+local function price_of(gift)
+  if call('EXISTS', key('gifts')) == 1 then return tonumber(call('HGET', key('gifts'), gift) or 0) end
+  return BUILT_IN[gift] or 0
+end
+
+local function gifts_allowed()
+  return call('HGET', base, 'status') == 'open' and call('HGET', key('mode'), 'gift') ~= '0'
+end
+
+ops['gift.send'] = function(op)
+  local d = op.d
+  -- Refusals are final: the payer's money goes back, and no late duplicate may have the effect.
+  if not gifts_allowed() then fail('not_allowed', 'the room takes no gifts now', nil, true) end
+  if price_of(d.gift) ~= d.price then
+    fail('version_conflict', 'the price has changed', {price = price_of(d.gift)}, true)
+  end
+  local value, count = d.price * d.n, d.n
+  local credit = tonumber(call('HGET', key('ledger'), 'host') or 0) + value
+  if credit > MAX_AMOUNT then fail('amount_too_large', 'the host\'s credit is at its limit', nil, true) end
+  if d.combo then
+    local slot = op.u .. '|' .. d.gift
+    count = tonumber(call('HGET', key('combo'), slot) or 0) + d.n
+    write('HSET', key('combo'), slot, count)
+    at('gift.combo', slot .. '|' .. d.name, now + COMBO_MS)
+  end
+  write('HINCRBY', key('ledger'), '~paid', string.format('-%.0f', value))
+  write('HINCRBY', key('ledger'), 'host', string.format('%.0f', value))
+  emit('gift.sent', {
+    gift = d.gift, n = d.n, combo = count, combo_end = not d.combo, value = value,
+    user = {id = op.u, name = d.name},
+  })
+  return {gift = d.gift, n = d.n, combo = count, value = value, balance = d.balance}
+end
+
+due['gift.combo'] = function(id)
+  local user, gift, name = string.match(id, '^([^|]*)|([^|]*)|(.*)$')
+  local slot = user .. '|' .. gift
+  local count = tonumber(call('HGET', key('combo'), slot) or 0)
+  if count == 0 then return end
+  write('HDEL', key('combo'), slot)
+  emit('gift.sent', {
+    gift = gift, n = 0, combo = count, combo_end = true, value = 0, user = {id = user, name = name},
+  })
+end
+
+ops['gift.catalogue'] = function(op)
+  expect_open()
+  expect_version('gifts', op.d.if_version)
+  write('DEL', key('gifts'))
+  for _, gift in ipairs(op.d.gifts) do write('HSET', key('gifts'), gift.id, gift.price) end
+  state('gifts', {gifts = op.d.gifts})
+end

@@ -1,0 +1,77 @@
+-- Wallet shards. Keys: `acc` hash account -> balance (minor units; accounts other than users begin
+-- with "~"), `held` hash transfer -> JSON, `heldat` sorted set transfer -> ms, `x:<transfer>` "1|digest"
+-- when settled or "0|digest" when void. Every posting moves an amount from one account to another, so the sum
+-- over all accounts is 0 at every instant.
+
+local function balance_of(account) return tonumber(call('HGET', key('acc'), account) or 0) end
+
+local function post(transfer, from, to, amount)
+  local text = string.format('%.0f', amount)
+  write('HINCRBY', key('acc'), from, '-' .. text)
+  write('HINCRBY', key('acc'), to, text)
+  emit('wallet.posted', {transfer = transfer, from = from, to = to, amount = amount})
+end
+
+ops['wallet.get'] = function(op) return {balance = balance_of(op.d.user)} end
+
+ops['wallet.topup'] = function(op)
+  local amount = integer(op.d.amount, 'amount', 1, MAX_AMOUNT)
+  local balance = balance_of(op.d.user) + amount
+  if balance > MAX_AMOUNT then fail('amount_too_large', 'the balance would exceed the limit') end
+  post('topup:' .. op.k, '~outside', op.d.user, amount)
+  return {balance = balance}
+end
+
+ops['wallet.hold'] = function(op)
+  local d = op.d
+  local outcome = call('GET', key('x:' .. d.t))
+  local balance = balance_of(d.user)
+  local held = call('HGET', key('held'), d.t)
+  local digest = held and cjson.decode(held).digest or outcome and string.sub(outcome, 3)
+  if digest then
+    if digest ~= d.digest then fail('key_mismatch', 'this key was used with another body') end
+    return {balance = balance} -- the room's record decides what is answered
+  end
+  local amount = integer(d.amount, 'amount', 1, MAX_AMOUNT)
+  if balance < amount then
+    fail('insufficient_funds', 'the balance is below the price', {balance = balance, price = amount})
+  end
+  post(d.t, d.user, '~held', amount)
+  write('HSET', key('held'), d.t, cjson.encode(d))
+  write('ZADD', key('heldat'), now, d.t)
+  return {balance = balance - amount}
+end
+
+local function finish(transfer, outcome, to)
+  local held = call('HGET', key('held'), transfer)
+  if not held then return end -- done before
+  local d = cjson.decode(held)
+  post(transfer, '~held', to(d), d.amount)
+  write('HDEL', key('held'), transfer)
+  write('ZREM', key('heldat'), transfer)
+  write('SET', key('x:' .. transfer), outcome .. '|' .. d.digest, 'PX', request.ttl)
+end
+
+ops['wallet.settle'] = function(op) finish(op.d.t, '1', function(d) return '~room:' .. d.room end) end
+ops['wallet.void'] = function(op) finish(op.d.t, '0', function(d) return d.user end) end
+
+ops['wallet.stale'] = function(op)
+  local ids = call('ZRANGEBYSCORE', key('heldat'), '-inf', now - op.d.older_ms, 'LIMIT', 0, op.d.limit)
+  local rows = {}
+  for _, id in ipairs(ids) do rows[#rows + 1] = call('HGET', key('held'), id) end
+  return '{"stale":[' .. table.concat(rows, ',') .. ']}'
+end
+
+-- In the room: what became of a payment. If nothing did, nothing will: a refusal is recorded under
+-- its key, so that a late duplicate cannot have the effect after the money went back.
+ops['payment.outcome'] = function(op)
+  local slot = key('k:' .. op.u .. ':' .. op.d.key)
+  local old = call('GET', slot)
+  if old then
+    local cut = string.find(old, '\n', 1, true)
+    return {done = string.sub(old, cut + 1, cut + 1) == '+'}
+  end
+  local aborted = cjson.encode({code = 'aborted', msg = 'this transfer was given up; use a new key'})
+  write('SET', slot, op.d.digest .. '\n-' .. aborted, 'PX', request.ttl)
+  return {done = false}
+end

@@ -1,0 +1,188 @@
+"""Wallets: balances in minor units, kept as double-entry postings in wallet shards.
+
+A wallet lives in one of a fixed number of internal scopes, a room in its own: on a cluster they are
+different slots and no script reaches both. So a payment in a room has three steps, each atomic and
+idempotent under the transfer's id: *hold* in the payer's shard, the *effect* in the room, then
+*settle* (or *void*, if the room refused) in the shard. Whoever dies in between, `Recovery` on any
+worker asks the room what became of the transfer and finishes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from typing import Annotated, Any
+
+import orjson
+import structlog
+from msgspec import Meta
+
+from liveroom.auth.claims import Role
+from liveroom.config import Settings
+from liveroom.errors import StoreError
+from liveroom.features.sources import lua_of
+from liveroom.plugin.context import Call, Engine
+from liveroom.plugin.spec import Delivery, EventSpec, Plugin, Surface, command
+from liveroom.protocol.messages import Body, Empty
+from liveroom.store.port import Op
+from liveroom.store.replies import refusal
+
+
+__all__ = ["MAX_AMOUNT", "SHARDS", "Payments", "Wallet", "shard_of", "transfer_id"]
+
+SHARDS = 16
+"""How many internal scopes hold the wallets. Part of the data: never changed."""
+MAX_AMOUNT = 10**13
+"""The largest amount and balance, minor units: the script's JSON keeps 14 digits."""
+DEMO_MONEY = 100_000
+
+STALE_MS = 10_000
+_RECOVER_EVERY_S = 5.0
+
+log = structlog.get_logger("liveroom.wallet")
+
+Amount = Annotated[int, Meta(ge=1, description="minor units")]
+
+
+class Topup(Body, frozen=True, kw_only=True):
+    """Money that came in from outside."""
+
+    user: Annotated[str, Meta(min_length=1, max_length=64)]
+    amount: Amount
+
+
+class WalletOf(Body, frozen=True, kw_only=True):
+    """Whose balance."""
+
+    user: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+def shard_of(user: str) -> str:
+    """Return the internal scope that holds a user's wallet."""
+    return f"~w{zlib.crc32(user.encode()) % SHARDS:02d}"
+
+
+def transfer_id(room: str, user: str, key: str) -> str:
+    """Return the id of the transfer that an idempotency key stands for."""
+    text = f"{room}\n{user}\n{key}".encode()
+    return hashlib.blake2b(text, digest_size=12).hexdigest()
+
+
+class Wallet(Plugin):
+    """Balances, top-ups, and the recovery of payments that were cut off."""
+
+    name = "wallet"
+    lua = lua_of("wallet")
+    events = (
+        EventSpec(
+            "wallet.posted",
+            Delivery.DURABLE,
+            "Internal, in the log of a wallet shard: `{transfer, from, to, amount}`.",
+        ),
+    )
+
+    def __init__(self, settings: Settings) -> None:
+        self._dev = settings.dev
+
+    async def start(self, engine: Engine) -> None:
+        """Begin looking for payments that were cut off."""
+        self._engine = engine
+        self._payments = Payments(engine)
+        engine.every(_RECOVER_EVERY_S, self._payments.recover)
+
+    @command("wallet.get", Empty)
+    async def get(self, call: Call[Empty]) -> Any:
+        """Return the sender's balance: `{balance}` in minor units."""
+        if self._dev:  # guests get demo money, once
+            body = {"user": call.user, "amount": DEMO_MONEY}
+            await self._submit(Op("wallet.topup", call.user, body, "demo-money", "demo"))
+        return await self._submit(Op("wallet.get", call.user, {"user": call.user}))
+
+    @command("wallet.topup", Topup, role=Role.SERVICE, surfaces=(Surface.SERVICE,), keyed=True)
+    async def topup(self, call: Call[Topup]) -> Any:
+        """Add money to a user's wallet; returns `{balance}`."""
+        body = {"user": call.body.user, "amount": call.body.amount}
+        op = Op("wallet.topup", call.body.user, body, call.key, call.digest)
+        return await self._submit(op, durable=True)
+
+    @command("wallet.of", WalletOf, role=Role.SERVICE, surfaces=(Surface.SERVICE,))
+    async def of(self, call: Call[WalletOf]) -> Any:
+        """Return a user's balance: `{balance}`."""
+        return await self._submit(Op("wallet.get", call.body.user, {"user": call.body.user}))
+
+    async def _submit(self, op: Op, *, durable: bool = False) -> bytes:
+        return await self._engine.submit(shard_of(op.user), op, durable=durable)
+
+
+class Payments:
+    """Pays for things in rooms out of wallets."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def pay(self, call: Call[Any], amount: int, op: Op) -> bytes:
+        """Hold the amount, have the room do `op`, settle; return the room's reply.
+
+        The room's handler must store a refusal under the key (`fail(…, final)`), so that nobody can
+        get the effect after the money went back.
+
+        Args:
+            call: the command; its key names the transfer.
+            amount: minor units.
+            op: what the room does for it; carries the call's key and digest.
+
+        Raises:
+            CommandError: `insufficient_funds`, `aborted`.
+            StoreError: nobody knows: the same key tells.
+        """
+        shard, transfer = shard_of(call.user), transfer_id(call.room.id, call.user, call.key)
+        hold = {
+            "t": transfer,
+            "user": call.user,
+            "amount": amount,
+            "room": call.room.id,
+            "key": call.key,
+            "digest": call.digest,
+        }
+        held = await self._engine.submit(shard, Op("wallet.hold", call.user, hold), durable=True)
+        if held[:1] != b"+":
+            raise refusal(held)
+        op.body["balance"] = orjson.loads(held[1:])["balance"]
+        reply = await call.room.submit(op, durable=True)
+        if reply[:1] == b"+":
+            await self._finish(shard, transfer, done=True)
+        else:
+            await self._resolve(shard, hold)
+        return reply
+
+    async def recover(self) -> None:
+        """Finish payments that were cut off: the room's record says how."""
+        for number in range(SHARDS):
+            await self._recover_shard(f"~w{number:02d}")
+
+    async def _recover_shard(self, shard: str) -> None:
+        body = {"older_ms": STALE_MS, "limit": 50}
+        committed = await self._engine.commit(shard, [Op("wallet.stale", "", body)])
+        for row in orjson.loads(committed.replies[0][1:])["stale"]:
+            try:
+                await self._resolve(shard, row)
+            except StoreError as exc:
+                log.warning("payment not recovered yet", transfer=row["t"], error=str(exc))
+
+    async def _resolve(self, shard: str, hold: dict[str, Any]) -> None:
+        """Ask the room what became of a transfer, and settle or void it accordingly."""
+        body = {"key": hold["key"], "digest": hold["digest"]}
+        op = Op("payment.outcome", hold["user"], body)
+        reply = await self._engine.submit(hold["room"], op, durable=True)
+        if reply[:1] != b"+":
+            raise StoreError(reply.decode(errors="replace"))
+        done = orjson.loads(reply[1:])["done"]
+        log.info("payment resolved", transfer=hold["t"], done=done)
+        await self._finish(shard, hold["t"], done=done)
+
+    async def _finish(self, shard: str, transfer: str, *, done: bool) -> None:
+        op = Op("wallet.settle" if done else "wallet.void", "", {"t": transfer})
+        try:
+            await self._engine.submit(shard, op)
+        except StoreError as exc:  # the recovery will do it
+            log.warning("payment not settled yet", transfer=transfer, error=str(exc))

@@ -1,0 +1,173 @@
+"""What all connections of a worker share, and what happens to all of them (layer 7)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, cast
+
+from liveroom.auth.claims import Claims
+from liveroom.auth.clients import AddressLimits
+from liveroom.config import Settings
+from liveroom.connection import Connection
+from liveroom.core.ratelimit import ConnectionQuota
+from liveroom.deadlines import Deadlines, Heartbeat, Peer
+from liveroom.gate import Gate
+from liveroom.hub.hub import Hub
+from liveroom.hub.viewer import ViewerLimits
+from liveroom.plugin.context import Call
+from liveroom.plugin.spec import Commit, Result
+from liveroom.protocol.codec import CommandDecoder, Incoming
+from liveroom.protocol.items import event_item
+from liveroom.protocol.messages import Body, Empty, Hello, ResumeBody, TokenBody
+from liveroom.store.port import Op
+
+
+__all__ = ["SYSTEM_BODIES", "Front"]
+
+SYSTEM_BODIES: dict[str, type[Body]] = {
+    "hello": Hello,
+    "sys.ping": Empty,
+    "sys.resume": ResumeBody,
+    "sys.token": TokenBody,
+}
+
+_BURST_S = 2.0
+_CLOSE_GRACE_S = 5.0
+_TOKEN_WARNING_S = 60
+_EXPIRY_GRACE_S = 5
+
+System = Callable[[Connection, Incoming], Awaitable[Result] | Result]
+
+
+class Front:
+    """The connections of a worker.
+
+    Args:
+        hub: the rooms.
+        gate: who may come in.
+        now_s: Unix seconds, for tokens.
+    """
+
+    def __init__(
+        self, settings: Settings, hub: Hub, gate: Gate, now_s: Callable[[], float]
+    ) -> None:
+        self.settings = settings
+        self.hub = hub
+        self.gate = gate
+        self._now_s = now_s
+        self.now = hub.clock.monotonic
+        bodies = SYSTEM_BODIES | {op: b.spec.body for op, b in hub.manager.commands.items()}
+        self.decoder = CommandDecoder(bodies, settings.max_commands)
+        self.quota = ConnectionQuota(
+            settings.messages_per_s,
+            settings.messages_per_s * _BURST_S,
+            settings.bytes_per_s,
+            max(settings.bytes_per_s * _BURST_S, settings.max_message_bytes),
+        )
+        self.viewer_limits = ViewerLimits(
+            slow_bytes=settings.slow_bytes,
+            close_bytes=settings.slow_close_bytes,
+            close_s=settings.slow_close_s,
+        )
+        self.addresses = AddressLimits(
+            max_connections_per_ip=settings.max_per_ip or 1 << 30,
+            handshakes_per_s=settings.handshakes_per_s or 1e9,
+            burst=max(1, round((settings.handshakes_per_s or 1e9) * _BURST_S)),
+        )
+        self.connections: set[Connection] = set()
+        self._heartbeat = Heartbeat(settings.heartbeat_s, settings.dead_after_s, self._on_dead)
+        self._deadlines = Deadlines()
+        self._wall_deadlines = Deadlines()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.system: dict[str, System] = {
+            "sys.ping": lambda _, __: {"now": hub.grid.server_ms(self.now())},
+            "sys.resume": _resume,
+            "sys.token": lambda connection, incoming: connection.refresh(
+                cast("TokenBody", incoming.command.d).token  # type: ignore[union-attr]  # decoded
+            ),
+        }
+
+    def start(self) -> None:
+        """Begin the sweep; the hub stops it."""
+        self.hub.every(1.0, self.tick)
+
+    def tick(self) -> None:
+        """Look after silence, hellos that never come, tokens that end, closes never answered."""
+        now = self.now()
+        self._heartbeat.tick(now)
+        self._deadlines.tick(now)
+        self._wall_deadlines.tick(self._now_s())
+        self.hub.metrics.connections.set(len(self.connections))
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something that outlives the connection that asked for it."""
+        task = asyncio.create_task(work, name="command")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def settle(self) -> None:
+        """Wait until every command that was taken is answered."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        await self.hub.settle()
+
+    async def committed(self, call: Call[Any], commit: Commit) -> bytes:
+        """Commit what a handler returned that had to wait for something."""
+        op = Op(commit.op, call.user, commit.body, call.key, call.digest)
+        return await call.room.submit(op, durable=commit.durable)
+
+    # The life of a connection.
+
+    def opened(self, connection: Connection) -> None:
+        """Take a connection after its handshake."""
+        self.connections.add(connection)
+        self._heartbeat.add(connection)
+        due = self.now() + self.settings.hello_timeout_ms / 1000
+        self._deadlines.set(connection, due, lambda: connection.close("hello_timeout"))
+
+    def joined(self, connection: Connection, claims: Claims) -> None:
+        """Take that a connection is in its room, or has a new token."""
+        self._deadlines.cancel(connection)
+        if self.gate.revocations.revoked(claims):
+            connection.close("bad_token", "the token was revoked")
+            return
+        self._warn_later(connection, claims)
+
+    def ending(self, connection: Connection, code: int) -> None:
+        """Take that the close handshake began; whoever does not answer it is dropped."""
+        self.hub.metrics.closes.labels(str(code)).inc()
+        self._wall_deadlines.cancel(connection)
+        self._deadlines.set(connection, self.now() + _CLOSE_GRACE_S, connection.abort)
+
+    def closed(self, connection: Connection, bucket: str) -> None:
+        """Let a connection go."""
+        if connection in self.connections:
+            self.connections.discard(connection)
+            self._heartbeat.discard(connection)
+            self._deadlines.cancel(connection)
+            self._wall_deadlines.cancel(connection)
+            self.addresses.release(bucket)
+
+    def recheck(self) -> None:
+        """Close every connection whose token was revoked."""
+        for connection in list(self.connections):
+            claims = connection.claims
+            if claims is not None and self.gate.revocations.revoked(claims):
+                connection.close("bad_token", "the token was revoked")
+
+    def _warn_later(self, connection: Connection, claims: Claims) -> None:
+        def warn() -> None:
+            connection.tell(event_item("sys.token", {"expires_ms": claims.exp * 1000}))
+            end = claims.exp + _EXPIRY_GRACE_S
+            self._wall_deadlines.set(connection, end, lambda: connection.close("token_expired"))
+
+        self._wall_deadlines.set(connection, claims.exp - _TOKEN_WARNING_S, warn)
+
+    def _on_dead(self, peer: Peer) -> None:
+        self.hub.metrics.closes.labels("4009").inc()
+
+
+def _resume(connection: Connection, incoming: Incoming) -> Any:
+    assert incoming.command is not None, "decoded"
+    return connection.resync(incoming.id, cast("ResumeBody", incoming.command.d).resume)

@@ -1,0 +1,220 @@
+"""The beat: cuts a room's lanes and writes one frame to each of its viewers.
+
+Nothing here is done per viewer except the write itself, and the write loop yields every few
+milliseconds: twenty thousand viewers must not stop the worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+from liveroom.core.beat import BeatPolicy
+from liveroom.core.grid import BeatGrid
+from liveroom.core.lanes import Cut, Lanes
+from liveroom.hub.viewer import Viewer
+from liveroom.metrics import FanoutMetrics
+from liveroom.protocol.items import Item, Message, event_item
+
+
+__all__ = ["Delivery"]
+
+SLICE_S = 0.005
+"""Loop time that one slice of writing may take."""
+_CHECK_EVERY = 16  # viewers between two looks at the clock
+_LAG_S = 0.012  # after the grid point at which workers publish; covers the way through the store
+_PATIENCE_S = 0.004  # added while this worker's own block is still on its way
+_PATIENCE = 8
+
+
+class Delivery:
+    """Deliveries of one room.
+
+    Args:
+        lanes: what waits.
+        viewers: the room's viewers at this moment.
+        find: the viewers of a user (None user: the session's viewer) for what only they may see.
+        awaiting: whether this worker's own block is on its way and will be here in a moment.
+        on_cut: called when the lanes were emptied, before anything is written.
+    """
+
+    def __init__(
+        self,
+        lanes: Lanes[Item],
+        grid: BeatGrid,
+        metrics: FanoutMetrics,
+        *,
+        deflate_min: int,
+        viewers: Callable[[], Sequence[Viewer]],
+        by_user: Callable[[str], Iterable[Viewer]],
+        by_session: Callable[[str], Viewer | None],
+        awaiting: Callable[[], bool],
+        on_cut: Callable[[], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._lanes = lanes
+        self._grid = grid
+        self._metrics = metrics
+        self._deflate_min = deflate_min
+        self._viewers = viewers
+        self._by_user = by_user
+        self._by_session = by_session
+        self._awaiting = awaiting
+        self._on_cut = on_cut
+        self._policy = BeatPolicy(grid.beat_s, min_s=min(0.02, grid.beat_s))
+        self._timer: asyncio.Handle | None = None
+        self._waited = 0
+        self._writing = False
+
+    @property
+    def interval(self) -> float:
+        """Seconds between deliveries of the room while it is busy."""
+        return self._policy.interval
+
+    def request(self) -> None:
+        """Have what waits in the lanes delivered: at once after quiet, else with the beat."""
+        if self._timer is not None or self._writing:
+            return
+        now = self._loop.time()
+        due = self._policy.next_delivery(now, True)
+        assert due is not None, "something is pending"
+        if due <= now:
+            self._timer = self._loop.call_soon(self._deliver)
+        else:
+            self._timer = self._loop.call_at(self._on_grid(now, due), self._deliver)
+
+    def close(self) -> None:
+        """Deliver nothing more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _on_grid(self, now: float, due: float) -> float:
+        """Return the grid moment that fits: half a beat early is better than half a beat late."""
+        return self._grid.next(max(now, due - self._grid.beat_s / 2), _LAG_S)
+
+    def _deliver(self) -> None:
+        self._timer = None
+        if self._awaiting() and self._waited < _PATIENCE:
+            self._waited += 1
+            self._timer = self._loop.call_later(_PATIENCE_S, self._deliver)
+            return
+        self._waited = 0
+        now = self._loop.time()
+        cut = self._lanes.cut(now)
+        viewers = list(self._viewers())
+        full, essential = self._messages(cut)
+        personal = self._personal(cut)
+        self._metrics.cut(cut.counts, len(cut.ephemeral))
+        self._on_cut()
+        self._writing = True
+        _Writing(self, viewers, full, essential, personal, now).go()
+
+    def _messages(self, cut: Cut[Item]) -> tuple[Message, Message | None]:
+        public = [item for user, item in cut.durable if user is None] + cut.latest
+        essential = Message(public, self._deflate_min) if public else None
+        if not cut.ephemeral and not cut.counts:
+            return Message(public, self._deflate_min), essential
+        missed = Counter(e.kind for e in cut.ephemeral)
+        missed.update(cut.counts)
+        items = public + [e.item for e in cut.ephemeral]
+        if cut.counts:
+            items.append(event_item("sys.shed", cut.counts))
+        return Message(items, self._deflate_min, missed), essential
+
+    def _personal(self, cut: Cut[Item]) -> dict[Viewer, list[Item]]:
+        """Return the whole list of items for each viewer that is given more than the others."""
+        users = {user for user, _ in cut.durable if user is not None}
+        chosen = {viewer for user in users for viewer in self._by_user(user)}
+        authors: dict[Viewer, list[Item]] = {}
+        for lost in cut.shed:
+            author = self._by_session(lost.session)
+            if author is not None:
+                authors.setdefault(author, []).append(kept_for_author(lost.item))
+        return {
+            viewer: [item for user, item in cut.durable if user in (None, viewer.user)]
+            + cut.latest
+            + [e.item for e in cut.ephemeral]
+            + ([event_item("sys.shed", cut.counts)] if cut.counts else [])
+            + authors.get(viewer, [])
+            for viewer in chosen | authors.keys()
+        }
+
+    def written(self, began: float, seconds: float, count: int) -> None:
+        """Take note of a finished delivery."""
+        self._writing = False
+        self._policy.delivered(began, seconds)
+        self._metrics.delivered(count, seconds, self._policy.interval)
+        if self._lanes.pending:
+            self.request()
+
+
+def kept_for_author(item: Item) -> Item:
+    """Return a shed item as its author is shown it: marked, as it counts as shed."""
+    return Item(item.json[:-1] + b',"kept":true}')
+
+
+class _Writing:
+    """One delivery on its way to the viewers, in slices."""
+
+    __slots__ = ("_began", "_delivery", "_essential", "_full", "_index", "_personal", "_slice",
+                 "_spent", "_viewers")  # fmt: skip
+
+    def __init__(
+        self,
+        delivery: Delivery,
+        viewers: list[Viewer],
+        full: Message,
+        essential: Message | None,
+        personal: dict[Viewer, list[Item]],
+        began: float,
+    ) -> None:
+        self._delivery = delivery
+        self._viewers = viewers
+        self._full = full
+        self._essential = essential
+        self._personal = personal
+        self._began = began
+        self._index = 0
+        self._spent = 0.0
+        self._slice = 0.0
+
+    def go(self) -> None:
+        """Write one slice, then let the loop turn."""
+        loop = self._delivery._loop  # two halves of one thing
+        now = self._account(loop.time())
+        viewers, total = self._viewers, len(self._viewers)
+        if self._index >= total:
+            self._delivery.written(self._began, self._spent, total)
+            return
+        until = now + SLICE_S
+        if self._personal or not self._full.items:
+            self._write_each(now, until, loop)
+        else:
+            full, essential = self._full, self._essential
+            while self._index < total and now < until:
+                for viewer in viewers[self._index : self._index + _CHECK_EVERY]:
+                    viewer.deliver(full, essential, now)
+                self._index += _CHECK_EVERY
+                now = loop.time()
+        self._slice = until - SLICE_S
+        loop.call_soon(self.go)
+
+    def _account(self, now: float) -> float:
+        # The loop sends what was queued when the callbacks are done: the slice ends only here.
+        if self._slice:
+            self._spent += now - self._slice
+        return now
+
+    def _write_each(self, now: float, until: float, loop: asyncio.AbstractEventLoop) -> None:
+        """Write while some viewers are given more than the others, or only some are given any."""
+        while self._index < len(self._viewers) and now < until:
+            viewer = self._viewers[self._index]
+            items = self._personal.get(viewer)
+            if items is not None:
+                own = Message(items, 1 << 60, self._full.sheddable)
+                viewer.deliver(own, own, now)
+            elif self._full.items:
+                viewer.deliver(self._full, self._essential, now)
+            self._index += 1
+            now = loop.time()

@@ -1,0 +1,258 @@
+"""Follows a room's log: applies publications in order, notices holes and fills them from the log.
+
+Whatever pub/sub does (loses a message, repeats one, dies quietly), the follower's position only
+moves over entries that were applied, in order, each once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Protocol
+
+import orjson
+import structlog
+
+from liveroom.core.position import Position, Verdict, classify
+from liveroom.core.ring import Entry, Ring
+from liveroom.errors import StoreError
+from liveroom.store.port import LogEntry, Op, Publication, StateItem, Store
+
+
+__all__ = ["Follower", "Sink"]
+
+log = structlog.get_logger("liveroom.hub")
+
+_PAGE = 500
+_NOWHERE = Position("", 0, 0)
+
+
+class Sink(Protocol):
+    """Who takes what the follower applies."""
+
+    def on_durable(self, entry: LogEntry) -> None:
+        """Take the next durable event."""
+
+    def on_state(self, state: StateItem) -> None:
+        """Take a newer value of a `latest` key."""
+
+    def on_ephemeral(self, block: bytes, worker: str) -> None:
+        """Take a block of ephemeral items."""
+
+    def on_epoch(self, epoch: str) -> None:
+        """Take that the log began anew: positions of before mean nothing any more."""
+
+
+class Follower:
+    """The copy of one scope's log and states on this worker.
+
+    Args:
+        scope: room id or internal scope.
+        store: where the log is.
+        sink: takes what is applied.
+        request: commits one operation and returns the script's reply.
+        ring: how many entries and bytes are kept for resuming viewers.
+    """
+
+    def __init__(
+        self,
+        scope: str,
+        store: Store,
+        sink: Sink,
+        *,
+        request: Callable[[Op], asyncio.Future[bytes]],
+        ring: tuple[int, int],
+    ) -> None:
+        self._scope = scope
+        self._store = store
+        self._sink = sink
+        self._request = request
+        self.position = _NOWHERE
+        self.ring = Ring(*ring)
+        self.states: dict[str, StateItem] = {}
+        self.filled = 0
+        self._held: list[Publication] = []
+        self._filling: asyncio.Task[None] | None = None
+        self._goal = _NOWHERE
+        self._told = _NOWHERE
+        self._overdue = _NOWHERE
+        self.loaded = asyncio.Event()
+
+    def take(self, publication: Publication) -> None:
+        """Apply a publication now, or once the hole before it is filled."""
+        if not self.loaded.is_set() or self._filling is not None:
+            self._held.append(publication)
+            return
+        self._apply(publication)
+
+    def told(self, position: Position) -> None:
+        """Take a position that a commit answered; its publication is probably still on its way."""
+        if position.epoch:
+            self._told = position
+
+    def sweep(self) -> None:
+        """Fill what was told before the last sweep and has not come by now."""
+        overdue, self._overdue = self._overdue, self._told
+        if not self.loaded.is_set() or self._filling is not None or not overdue.epoch:
+            return
+        if overdue.epoch != self.position.epoch or overdue > self.position:
+            self._fill(overdue)
+
+    def resync(self) -> None:
+        """Read the position and the states anew: the subscription was interrupted."""
+        if self._filling is None:
+            self._filling = asyncio.create_task(self._resync(), name=f"resync {self._scope}")
+
+    async def close(self) -> None:
+        """Stop filling."""
+        if self._filling is not None:
+            self._filling.cancel()
+            await asyncio.gather(self._filling, return_exceptions=True)
+
+    async def backfill(self, position: Position, limit: int) -> bool:
+        """Have the ring reach back to a position. False: it is too far back, or trimmed."""
+        if self.ring.after(position, None) is not None:
+            return True
+        if position.epoch != self.position.epoch or position > self.position:
+            return False
+        reach = self.ring.reach
+        assert reach is not None, "a loaded follower's ring has a start"
+        entries = await self._store.read_log(self._scope, position, limit + 1)
+        older = [self._entry(e) for e in entries if (e.seq, e.sub) <= (reach.seq, reach.sub)]
+        if len(older) > limit or not _contiguous(position, entries):
+            return False
+        if self.ring.reach == reach:  # else another resume did it meanwhile
+            self.ring.prepend(older, position)  # adds nothing when entries were dropped meanwhile
+        return self.ring.after(position, None) is not None
+
+    # Applying.
+
+    def _apply(self, publication: Publication) -> None:
+        verdict = classify(self.position, publication.start, publication.end)
+        if verdict is Verdict.FOREIGN and not self.position.epoch:
+            self._begin(publication.start)  # the scope's first words
+        elif verdict in (Verdict.GAP, Verdict.FOREIGN):
+            self._held.append(publication)
+            self._fill(publication.start)
+            return
+        for entry in publication.durables:
+            self._append(publication.end.epoch, entry)
+        for state in publication.states:
+            self._take_state(state)
+        if publication.ephemeral:
+            self._sink.on_ephemeral(publication.ephemeral, publication.worker)
+
+    def _append(self, epoch: str, entry: LogEntry) -> None:
+        position = Position(epoch, entry.seq, entry.sub)
+        if position.epoch == self.position.epoch and position <= self.position:
+            return
+        self.ring.append(position, entry.user, entry.item)
+        self.position = position
+        self._sink.on_durable(entry)
+
+    def _take_state(self, state: StateItem) -> None:
+        known = self.states.get(state.name)
+        if known is None or state.version > known.version:
+            self.states[state.name] = state
+            self._sink.on_state(state)
+
+    def _entry(self, entry: LogEntry) -> Entry:
+        return Entry(Position(self.position.epoch, entry.seq, entry.sub), entry.user, entry.item)
+
+    # Filling.
+
+    def _fill(self, goal: Position) -> None:
+        if self._filling is None:
+            self._goal = goal
+            self._filling = asyncio.create_task(self._run_fill(), name=f"fill {self._scope}")
+
+    async def _run_fill(self) -> None:
+        await self._until_done(lambda: self._catch_up(self._goal))
+
+    async def _resync(self) -> None:
+        await self._until_done(self._load_or_catch_up)
+
+    async def _until_done(self, work: Callable[[], object]) -> None:
+        """Do it until the store lets us, then apply what was held back meanwhile."""
+        delay = 0.05
+        try:
+            while True:
+                with contextlib.suppress(StoreError):
+                    await work()  # type: ignore[misc]  # an awaitable of nothing
+                    break
+                await asyncio.sleep(delay)
+                delay = min(1.0, delay * 2)
+        finally:
+            self._filling = None
+        held, self._held = self._held, []
+        for publication in held:
+            self.take(publication)
+
+    async def _load_or_catch_up(self) -> None:
+        position, states = await self._ask()
+        if self.loaded.is_set():
+            await self._catch_up(position)
+        else:
+            self._begin(position)
+            self.loaded.set()
+        for state in states:
+            self._take_state(state)
+
+    async def _ask(self) -> tuple[Position, list[StateItem]]:
+        """Return the store's position and the newest value of every key."""
+        reply = orjson.loads((await self._request(Op("sys.sync", "", {})))[1:])
+        position = Position(reply["epoch"], reply["seq"], reply["sub"])
+        states = [StateItem(s["st"], s["v"], orjson.dumps(s)) for s in reply["states"]]
+        return position, states
+
+    async def _catch_up(self, goal: Position) -> None:
+        """Read the log up to a goal; a log that is not ours any more begins a new epoch."""
+        if not self.position.epoch:  # the scope was unknown until now: all of its log is news
+            self._begin(Position(goal.epoch, 0, 0))
+        if goal.epoch != self.position.epoch or not await self._same_history(goal):
+            await self._begin_anew(goal)
+            return
+        while self.position < goal:
+            page = await self._store.read_log(self._scope, self.position, _PAGE)
+            if not page or page[0].seq > self.position.seq + 1:
+                await self._begin_anew(goal)  # trimmed: more was missed than the log keeps
+                return
+            for entry in page:
+                self._append(goal.epoch, entry)
+            self.filled += len(page)
+            log.info("filled from the log", scope=self._scope, events=len(page))
+
+    async def _same_history(self, goal: Position) -> bool:
+        """Whether the entry at our position is still the one that we applied.
+
+        After a failover that lost writes the same number may belong to another event.
+        """
+        ours = self.ring.after(self.position._replace(seq=max(0, self.position.seq - 1)), None)
+        if goal < self.position:
+            return False
+        if not ours or self.position.sub:
+            return True
+        before = self.position._replace(seq=self.position.seq - 1, sub=2**31)
+        theirs = await self._store.read_log(self._scope, before, 1)
+        return not theirs or theirs[0].item == ours[-1]
+
+    async def _begin_anew(self, goal: Position) -> None:
+        if goal.epoch == self.position.epoch:  # the store went back: make it known to everyone
+            await self._request(Op("sys.epoch", "", {"was": goal.epoch}))
+        position, states = await self._ask()
+        log.warning("history lost", scope=self._scope, had=self.position, now=position)
+        self._begin(position)
+        self._sink.on_epoch(position.epoch)
+        for state in states:
+            self._take_state(state)
+
+    def _begin(self, position: Position) -> None:
+        self.position = position
+        self.ring.reset(position)
+        self.states.clear()
+
+
+def _contiguous(position: Position, entries: list[LogEntry]) -> bool:
+    """Whether nothing was trimmed between a position and the entries read after it."""
+    return not entries or entries[0].seq <= position.seq + 1

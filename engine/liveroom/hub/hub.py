@@ -1,0 +1,201 @@
+"""The rooms of this worker, and what runs through all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+
+from liveroom.config import Settings
+from liveroom.core.clock import Clock
+from liveroom.core.grid import BeatGrid
+from liveroom.errors import StoreError
+from liveroom.hub.room import Room
+from liveroom.hub.viewer import Viewer
+from liveroom.metrics import Metrics
+from liveroom.plugin.manager import PluginManager
+from liveroom.store.port import Batch, Committed, Op, Publication, Store
+
+
+__all__ = ["Hub"]
+
+log = structlog.get_logger("liveroom.hub")
+
+SWEEP_S = 2.0
+"""How often positions are compared; a hole is filled after at most two sweeps."""
+_TOUCH_EVERY = 2  # sweeps between two position questions for a quiet room
+UNLOAD_AFTER_S = 30.0
+
+
+class Hub:
+    """Implements `Engine` for plugins and `Listener` for the store.
+
+    Args:
+        worker: this worker's id, unique among all that share the store.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        manager: PluginManager,
+        metrics: Metrics,
+        clock: Clock,
+        worker: str,
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.manager = manager
+        self.metrics = metrics
+        self.clock = clock
+        self.worker = worker
+        self.grid = BeatGrid(settings.beat_ms / 1000)
+        self.rooms: dict[str, Room] = {}
+        self._dirty: list[Viewer] = []
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._jobs: list[asyncio.Task[None]] = []
+        self._sweeps = 0
+
+    async def start(self) -> None:
+        """Connect to the store and start the plugins."""
+        await self.store.start(self)
+        await self.manager.start(self)
+        self.every(SWEEP_S, self._sweep)
+
+    async def stop(self) -> None:
+        """Finish what is in flight and disconnect."""
+        for job in self._jobs:
+            job.cancel()
+        await asyncio.gather(*self._jobs, return_exceptions=True)
+        for timer in self._timers.values():
+            timer.cancel()
+        await asyncio.gather(*(room.close() for room in list(self.rooms.values())))
+        await self.manager.stop()
+        await self.store.close()
+
+    async def settle(self) -> None:
+        """Wait until every command that was taken is answered."""
+        await asyncio.gather(*(room.batcher.drain() for room in list(self.rooms.values())))
+
+    # Engine, for plugins.
+
+    async def commit(self, scope: str, ops: Sequence[Op], *, durable: bool = False) -> Committed:
+        """Commit operations to any scope, alone."""
+        return await self.store.commit(scope, Batch(ops, durable=durable))
+
+    async def submit(self, scope: str, op: Op, *, durable: bool = False) -> bytes:
+        """Have an operation ride in the scope's next batch; return the script's reply."""
+        return await self.room_for(scope).batcher.request(op, durable=durable)
+
+    def room(self, room_id: str) -> Room | None:
+        """Return a room that this worker serves now."""
+        return self.rooms.get(room_id)
+
+    def every(self, seconds: float, job: Callable[[], Any]) -> None:
+        """Call a function or coroutine function again and again until the hub stops."""
+        self._jobs.append(asyncio.create_task(_repeat(seconds, job), name=f"every {seconds} s"))
+
+    # Listener, for the store.
+
+    def on_publication(self, publication: Publication) -> None:
+        """Give a publication to its room."""
+        room = self.rooms.get(publication.scope)
+        if room is not None:
+            room.follower.take(publication)
+
+    def on_subscribed(self, scope: str) -> None:
+        """Have a room read what may have been missed."""
+        room = self.rooms.get(scope)
+        if room is not None:
+            room.follower.resync()
+
+    # Rooms.
+
+    def room_for(self, room_id: str) -> Room:
+        """Return a room, loading it if this worker does not serve it yet."""
+        room = self.rooms.get(room_id)
+        if room is None:
+            room = self.rooms[room_id] = Room(room_id, self)
+            self.metrics.rooms.set(len(self.rooms))
+            task = asyncio.create_task(self._subscribe(room), name=f"load {room_id}")
+            self._jobs.append(task)
+            task.add_done_callback(self._jobs.remove)
+        return room
+
+    def flush_soon(self, viewer: Viewer) -> None:
+        """Write a viewer's replies when this turn of the loop is over."""
+        if not self._dirty:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._dirty.append(viewer)
+
+    def schedule_due(self, room: Room) -> None:
+        """Have the room's next timer run when it is due, by the store's clock."""
+        old = self._timers.pop(room.id, None)
+        if old is not None:
+            old.cancel()
+        if not room.due_ms:
+            return
+        now = self.clock.monotonic()
+        delay = max(0.0, (room.due_ms - self.grid.server_ms(now)) / 1000) + 0.001
+        loop = asyncio.get_running_loop()
+        self._timers[room.id] = loop.call_later(min(delay, 3600.0), self._run_due, room)
+
+    def _run_due(self, room: Room) -> None:
+        self._timers.pop(room.id, None)
+        room.due_ms = 0  # so that the same answer schedules anew
+        room.batcher.touch()
+
+    def _flush(self) -> None:
+        dirty, self._dirty = self._dirty, []
+        for viewer in dirty:
+            viewer.flush()
+
+    async def _subscribe(self, room: Room) -> None:
+        delay = 0.05
+        while True:
+            try:
+                await self.store.subscribe(room.id)
+            except StoreError as exc:
+                log.warning("room not subscribed yet", room=room.id, error=str(exc))
+                await asyncio.sleep(delay)
+                delay = min(1.0, delay * 2)
+            else:
+                return
+
+    async def _sweep(self) -> None:
+        self._sweeps += 1
+        now = self.clock.monotonic()
+        self.metrics.channel_silence_s.set(self.store.silent_for())
+        for room in list(self.rooms.values()):
+            room.follower.sweep()
+            if self._sweeps % _TOUCH_EVERY == 0 and not room.batcher.busy:
+                room.batcher.touch()
+            if self._may_unload(room, now):
+                await self._unload(room)
+
+    def _may_unload(self, room: Room, now: float) -> bool:
+        idle = now - room.idle_since > UNLOAD_AFTER_S
+        return idle and not room.viewers and not room.due_ms and room.id[0] != "~"
+
+    async def _unload(self, room: Room) -> None:
+        await self.store.unsubscribe(room.id)
+        if not room.viewers:
+            del self.rooms[room.id]
+            self.metrics.rooms.set(len(self.rooms))
+            await room.close()
+
+
+async def _repeat(seconds: float, job: Callable[[], Any]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            result = job()
+            if inspect.isawaitable(result):
+                await result
+        except StoreError as exc:
+            log.warning("job not done", job=getattr(job, "__qualname__", "?"), error=str(exc))
+        except Exception:
+            log.exception("job failed", job=getattr(job, "__qualname__", "?"))

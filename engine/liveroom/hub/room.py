@@ -1,0 +1,248 @@
+"""A room on this worker: its log, its lanes, its viewers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import structlog
+
+from liveroom.core.lanes import Ephemeral, Lanes
+from liveroom.core.position import Position
+from liveroom.core.shedding import FairShedder
+from liveroom.hub.batch import Batcher
+from liveroom.hub.delivery import Delivery, kept_for_author
+from liveroom.hub.follower import Follower
+from liveroom.hub.ingress import Ingress, unpack_block
+from liveroom.hub.joining import Joining
+from liveroom.hub.viewer import Viewer
+from liveroom.plugin.context import Member
+from liveroom.protocol.items import Item, event_item
+from liveroom.store.port import Committed, LogEntry, Op, StateItem
+
+
+if TYPE_CHECKING:
+    from liveroom.hub.hub import Hub
+
+__all__ = ["Room"]
+
+log = structlog.get_logger("liveroom.hub")
+
+RING_ENTRIES, RING_BYTES = 4096, 1 << 20
+
+
+class Room:
+    """Implements `RoomHandle` for plugins; the hub drives it.
+
+    Args:
+        room_id: room id or internal scope (a room without viewers).
+        hub: the worker's hub: store, settings, plugins, metrics.
+    """
+
+    def __init__(self, room_id: str, hub: Hub) -> None:
+        self.id = room_id
+        self._hub = hub
+        self.viewers: list[Viewer] = []
+        self._users: dict[str, list[Viewer]] = {}
+        self._sessions: dict[str, Viewer] = {}
+        self._values: dict[str, Any] = {}
+        settings = hub.settings
+        self.due_ms = 0
+        self.observer: Callable[[LogEntry], None] | None = None
+        self.idle_since = hub.clock.monotonic()
+        self.batcher = Batcher(
+            room_id,
+            hub.store,
+            hub.clock,
+            max_ops=settings.commit_max_ops,
+            patience_s=settings.store_timeout_ms / 1000,
+            on_committed=self._on_committed,
+        )
+        self.follower = Follower(
+            room_id, hub.store, self, request=self.batcher.request, ring=(RING_ENTRIES, RING_BYTES)
+        )
+        self._lanes: Lanes[Item] = Lanes(self._shedder)
+        self._ingress = Ingress(
+            self.batcher,
+            hub.grid,
+            Lanes(self._shedder),
+            keep=lambda kind: hub.manager.events[kind].keep,
+            flush=self._flush,
+            on_shed=self._show_to_authors,
+        )
+        self._delivery = Delivery(
+            self._lanes,
+            hub.grid,
+            hub.metrics.fanout,
+            deflate_min=settings.deflate_min_bytes,
+            viewers=lambda: self.viewers,
+            by_user=lambda user: self._users.get(user, ()),
+            by_session=self._sessions.get,
+            awaiting=lambda: self.batcher.broadcasting,
+            on_cut=self._on_cut,
+        )
+        self.joining = Joining(self, hub)
+
+    # What plugins see.
+
+    @property
+    def position(self) -> Position:
+        """The last durable event that this worker has applied."""
+        return self.follower.position
+
+    @property
+    def members(self) -> Sequence[Member]:
+        """The connections in the room on this worker."""
+        return self.viewers
+
+    @property
+    def online(self) -> int:
+        """Distinct users in the room on this worker."""
+        return len(self._users)
+
+    def state(self, name: str) -> Any:
+        """Return the newest known value of a `latest` key, or None."""
+        if name in self._values:
+            return self._values[name]
+        known = self.follower.states.get(name)
+        value = None if known is None else orjson.loads(known.item)["d"]
+        self._values[name] = value
+        return value
+
+    def publish(
+        self,
+        event: str,
+        d: dict[str, Any],
+        *,
+        member: Member | None = None,
+        weight: float = 1.0,
+        must: bool = False,
+    ) -> None:
+        """Send an ephemeral event with the next beat (see `RoomHandle.publish`)."""
+        user, session = (member.claims.user, member.session) if member is not None else ("", "")
+        item = event_item(event, d, self._hub.grid.server_ms(self._hub.clock.monotonic()))
+        self._ingress.add(Ephemeral(event, user, session, weight, must, item))
+
+    def submit(self, op: Op, *, durable: bool = False) -> asyncio.Future[bytes]:
+        """Put an operation into the next batch; the future holds the script's reply."""
+        return self.batcher.request(op, durable=durable)
+
+    def mark(self) -> None:
+        """Have the `flush` hooks called with the next beat."""
+        self._ingress.mark()
+
+    # What the follower applies.
+
+    def on_durable(self, entry: LogEntry) -> None:
+        """Queue a durable event for delivery."""
+        self._lanes.add_durable(entry.user, Item(entry.item))
+        self._delivery.request()
+        if self.observer is not None:
+            self.observer(entry)
+        self._hub.manager.observe(self, entry)
+
+    def on_state(self, state: StateItem) -> None:
+        """Queue a newer value of a `latest` key."""
+        self._values.pop(state.name, None)
+        self._lanes.add_latest(state.name, Item(state.item))
+        self._delivery.request()
+
+    def on_ephemeral(self, block: bytes, worker: str) -> None:
+        """Queue a block of ephemeral items."""
+        items, counts = unpack_block(block)
+        for item in items:
+            self._lanes.add_ephemeral(item)
+        if counts:
+            self._lanes.add_shed(counts)
+        self._delivery.request()
+
+    def on_epoch(self, epoch: str) -> None:
+        """Tell every viewer that its position means nothing any more."""
+        self._values.clear()
+        self._hub.metrics.epochs.inc()
+        gap = event_item("sys.gap", {"from": None, "to": None, "epoch": epoch})
+        for viewer in self.viewers:
+            viewer.send([gap])
+
+    # Viewers.
+
+    def add(self, viewer: Viewer) -> None:
+        """Put a viewer that has its snapshot into the fan-out."""
+        viewer.index = len(self.viewers)
+        self.viewers.append(viewer)
+        self._users.setdefault(viewer.user, []).append(viewer)
+        self._sessions[viewer.session] = viewer
+        self._hub.manager.joined(self, viewer)
+
+    def remove(self, viewer: Viewer) -> None:
+        """Take a viewer out; nothing happens if it is not in."""
+        if viewer.index < 0:
+            return
+        last = self.viewers.pop()
+        if last is not viewer:
+            self.viewers[viewer.index] = last
+            last.index = viewer.index
+        viewer.index = -1
+        del self._sessions[viewer.session]
+        same = self._users[viewer.user]
+        same.remove(viewer)
+        if not same:
+            del self._users[viewer.user]
+        if not self.viewers:
+            self.idle_since = self._hub.clock.monotonic()
+        self._hub.manager.left(self, viewer)
+
+    def of_user(self, user: str) -> Iterable[Viewer]:
+        """Return the connections of a user in this room."""
+        return tuple(self._users.get(user, ()))
+
+    @property
+    def settled(self) -> bool:
+        """Whether every durable event that was applied was also cut for delivery."""
+        return not self._lanes.durable_pending
+
+    async def close(self) -> None:
+        """Send what waits and let go."""
+        self._ingress.close()
+        await self.batcher.drain()
+        self._delivery.close()
+        await self.joining.close()
+        await self.follower.close()
+
+    def _shedder(self, kind: str) -> FairShedder[Any]:
+        per_s = self._hub.manager.events[kind].per_s
+        return FairShedder(self._hub.settings.danmaku_per_s if per_s is None else per_s)
+
+    def _flush(self) -> None:
+        for op in self._hub.manager.flush(self):
+            self.batcher.submit(op, _log_fault(op))
+
+    def _show_to_authors(self, shed: list[Ephemeral[Item]]) -> None:
+        for lost in shed:
+            author = self._sessions.get(lost.session)
+            if author is not None:
+                self._hub.flush_soon(author)
+                author.waiting.append(kept_for_author(lost.item))
+
+    def _on_cut(self) -> None:
+        self.joining.settled()
+
+    def _on_committed(self, committed: Committed) -> None:
+        now = self._hub.clock.monotonic()
+        self._hub.grid.observe(committed.now_ms, now)
+        self.follower.told(committed.position)
+        if committed.due_ms != self.due_ms:
+            self.due_ms = committed.due_ms
+            self._hub.schedule_due(self)
+
+
+def _log_fault(op: Op) -> Any:
+    """Return what takes the reply of an operation that nobody waits for."""
+
+    def done(reply: object) -> None:
+        if not isinstance(reply, bytes) or reply[:1] != b"+":
+            log.warning("operation not done", op=op.name, reply=str(reply)[:200])
+
+    return done

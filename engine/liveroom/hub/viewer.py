@@ -1,0 +1,139 @@
+"""One connection's membership in a room: what is written to it, and what not when it is slow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from liveroom.auth.claims import Claims
+from liveroom.protocol.items import Item, Message, event_item, frame_of
+
+
+__all__ = ["Socket", "Viewer", "ViewerLimits"]
+
+
+class Socket(Protocol):
+    """What the hub needs of a connection."""
+
+    def write(self, frame: bytes) -> None:
+        """Queue one frame; never waits."""
+
+    def unsent(self) -> int:
+        """Return how many bytes wait to be sent."""
+
+    def close(self, name: str, detail: str = "") -> None:
+        """Close with a row of the close-code table."""
+
+
+class ViewerLimits:
+    """When a viewer counts as slow; shared by all viewers of a worker."""
+
+    __slots__ = ("close_bytes", "close_s", "slow_bytes")
+
+    def __init__(self, *, slow_bytes: int, close_bytes: int, close_s: float) -> None:
+        self.slow_bytes = slow_bytes
+        self.close_bytes = close_bytes
+        self.close_s = close_s
+
+
+class Viewer:
+    """A member of a room on this worker.
+
+    Args:
+        session: id of the connection.
+        variant: its frame variant (bit 0: MessagePack, bit 1: deflate).
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_limits",
+        "_missed",
+        "_slow_since",
+        "_socket",
+        "claims",
+        "index",
+        "session",
+        "variant",
+        "waiting",
+    )
+
+    def __init__(
+        self, socket: Socket, session: str, claims: Claims, variant: int, limits: ViewerLimits
+    ) -> None:
+        self._socket = socket
+        self._limits = limits
+        self._slow_since = 0.0
+        self._missed: dict[str, int] | None = None
+        self.session = session
+        self.claims = claims
+        self.variant = variant
+        self.waiting: list[Item] = []
+        """Replies not yet written; they leave with the next frame or the next flush."""
+        self.index = -1
+        """Its place in the room's list of viewers; -1 while it is in none."""
+
+    @property
+    def user(self) -> str:
+        """The user's id."""
+        return self.claims.user
+
+    @property
+    def slow(self) -> bool:
+        """Whether it is given durable and latest items only."""
+        return self._slow_since > 0
+
+    def close(self, name: str, detail: str = "") -> None:
+        """End the connection."""
+        self._socket.close(name, detail)
+
+    def flush(self) -> None:
+        """Write the replies that wait."""
+        if self.waiting:
+            self.send(self.waiting)
+            self.waiting = []
+
+    def send(self, items: Sequence[Item]) -> None:
+        """Write items of this viewer alone as one message; never deflated, they may be secret."""
+        self._socket.write(frame_of(items, self.variant & 1))
+
+    def deliver(self, full: Message, essential: Message | None, now: float) -> None:
+        """Write the room's message, or of a slow viewer's only what is essential.
+
+        Args:
+            full: everything of this delivery.
+            essential: its durable and latest items; None if it has none.
+            now: monotonic seconds.
+        """
+        if self.waiting:
+            self.flush()
+        if self._slow_since or self._socket.unsent() > self._limits.slow_bytes:
+            self._deliver_slowly(full, essential, now)
+        else:
+            self._socket.write(full.frame(self.variant))
+
+    def _deliver_slowly(self, full: Message, essential: Message | None, now: float) -> None:
+        limits, unsent = self._limits, self._socket.unsent()
+        if not self._slow_since:
+            self._slow_since = now
+            self._missed = {}
+        if unsent <= limits.slow_bytes // 2:
+            self._recover()
+            self._socket.write(full.frame(self.variant))
+            return
+        if unsent > limits.close_bytes or now - self._slow_since > limits.close_s:
+            self._socket.close("slow", f"{unsent} bytes could not be sent")
+            return
+        self._note_missed(full)
+        if essential is not None:
+            self._socket.write(essential.frame(self.variant))
+
+    def _note_missed(self, full: Message) -> None:
+        assert self._missed is not None, "set when it became slow"
+        for kind, count in full.sheddable.items():
+            self._missed[kind] = self._missed.get(kind, 0) + count
+
+    def _recover(self) -> None:
+        missed, self._missed = self._missed, None
+        self._slow_since = 0.0
+        if missed:
+            self.send([event_item("sys.shed", missed)])

@@ -1,0 +1,114 @@
+"""The worker's metrics (layer 1): names, units and meanings in one place.
+
+Every child is made once and kept: a label look-up costs more than the increment. No label takes a
+room or a user: their number has no bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+
+__all__ = ["FanoutMetrics", "Metrics"]
+
+_LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+class FanoutMetrics:
+    """What deliveries count."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._shed = Counter(
+            "liveroom_shed_items",
+            "Items not shown to a room's viewers",
+            ["kind"],
+            registry=registry,
+        )
+        self._shed_of: dict[str, Counter] = {}
+        self._shown = Counter(
+            "liveroom_ephemeral_items", "Ephemeral items shown to a room", registry=registry
+        )
+        self._frames = Counter(
+            "liveroom_frames_written", "Frames written to viewers", registry=registry
+        )
+        self._write_s = Counter(
+            "liveroom_write_seconds", "Loop time spent in fan-out writing", registry=registry
+        )
+        self._beat = Gauge(
+            "liveroom_beat_seconds", "Interval of the room that delivered last", registry=registry
+        )
+
+    def cut(self, counts: Mapping[str, int], shown: int) -> None:
+        """Count what one cut shed (by kind) and showed."""
+        self._shown.inc(shown)
+        for kind, count in counts.items():
+            child = self._shed_of.get(kind)
+            if child is None:
+                child = self._shed_of[kind] = self._shed.labels(kind)
+            child.inc(count)
+
+    def delivered(self, viewers: int, seconds: float, interval: float) -> None:
+        """Count one finished delivery."""
+        self._frames.inc(viewers)
+        self._write_s.inc(seconds)
+        self._beat.set(interval)
+
+
+class Metrics:
+    """All metrics of one worker."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        self.fanout = FanoutMetrics(registry)
+        self.connections = Gauge(
+            "liveroom_connections", "Open WebSocket connections", registry=registry
+        )
+        self.rooms = Gauge("liveroom_rooms", "Rooms served by this worker", registry=registry)
+        self.joins = Counter("liveroom_joins", "Completed joins", ["resumed"], registry=registry)
+        self.joined = {flag: self.joins.labels(str(flag).lower()) for flag in (False, True)}
+        self.commands = Counter(
+            "liveroom_commands", "Commands by result", ["result"], registry=registry
+        )
+        self.accepted = self.commands.labels("accepted")
+        self.refused = self.commands.labels("refused")
+        self.closes = Counter(
+            "liveroom_closes", "Connections closed by the server", ["code"], registry=registry
+        )
+        self.handshakes_refused = Counter(
+            "liveroom_handshakes_refused", "Upgrades refused", ["status"], registry=registry
+        )
+        self.commits = Counter("liveroom_commits", "Script calls", registry=registry)
+        self.commit_ops = Counter("liveroom_commit_ops", "Operations in them", registry=registry)
+        self.commit_failures = Counter(
+            "liveroom_commit_failures", "Script calls that failed", ["kind"], registry=registry
+        )
+        self.commit_s = Histogram(
+            "liveroom_commit_seconds", "Time of a script call", buckets=_LATENCY, registry=registry
+        )
+        self.filled = Counter(
+            "liveroom_filled_events", "Durable events read from the log after a hole",
+            registry=registry,
+        )  # fmt: skip
+        self.epochs = Counter(
+            "liveroom_epochs_lost", "Rooms whose history was lost", registry=registry
+        )
+        self.loop_lag_s = Gauge(
+            "liveroom_loop_lag_seconds", "Longest delay of the event loop lately", registry=registry
+        )
+        self.channel_silence_s = Gauge(
+            "liveroom_channel_silence_seconds", "Since the quietest channel link was heard",
+            registry=registry,
+        )  # fmt: skip
+        self.plugin_faults = Counter(
+            "liveroom_plugin_faults", "Exceptions in plugins", ["plugin"], registry=registry
+        )
+        self.durability = Gauge(
+            "liveroom_durability", "Durability level in force (1 at its label)", ["level"],
+            registry=registry,
+        )  # fmt: skip
+
+    def render(self) -> bytes:
+        """Return the Prometheus text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,263 @@
+"""One worker, wired: store, plugins, hub, gate, fronts (layer 7).
+
+`Node` is what a process runs, what tests start inside themselves, and what `liveroom.testing`
+hands out. It makes nothing that it was given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import random
+import secrets
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+import structlog
+
+from liveroom.auth.jwks import JwksKeys
+from liveroom.auth.keys import StaticKeys
+from liveroom.auth.tokens import Issuer, Verifier
+from liveroom.config import Settings
+from liveroom.errors import ConfigError, StoreError
+from liveroom.features import builtin_plugins
+from liveroom.front import Front
+from liveroom.gate import Gate
+from liveroom.hub.hub import Hub
+from liveroom.metrics import Metrics
+from liveroom.plugin.manager import PluginManager, load_plugins
+from liveroom.plugin.spec import Plugin
+from liveroom.protocol.items import event_item
+from liveroom.store.durability import (
+    CONFIG_KEYS,
+    INFO_SECTIONS,
+    Level,
+    Report,
+    WaitPlan,
+    effective_level,
+    plan,
+    weakest,
+)
+from liveroom.store.port import LogEntry, Op
+from liveroom.store.redis import RedisStore
+from liveroom.store.script import assemble
+from liveroom.store.topology import topology_from_url
+
+
+__all__ = ["SYSTEM_SCOPE", "Node", "SystemClock"]
+
+log = structlog.get_logger("liveroom.node")
+
+SYSTEM_SCOPE = "~sys"
+"""The internal scope whose log all workers follow: revocations, the list of rooms."""
+
+READY_SILENCE_S = 8.0
+_LAG_EVERY_S = 0.25
+
+
+class SystemClock:
+    """The real clock."""
+
+    def monotonic(self) -> float:
+        """Return the event loop's time, which is the monotonic clock's."""
+        return time.monotonic()
+
+    def wall_ms(self) -> int:
+        """Return Unix milliseconds."""
+        return time.time_ns() // 1_000_000
+
+
+class Node:
+    """A worker.
+
+    Args:
+        settings: frozen settings.
+        redis_url: where the store is (the embedded server's URL is known only when it runs).
+        plugins: further plugins beside the built-in and the configured ones.
+    """
+
+    def __init__(self, settings: Settings, redis_url: str, plugins: Sequence[Plugin] = ()) -> None:
+        self.settings = settings
+        self.worker = f"{secrets.token_hex(4)}"
+        self.metrics = Metrics()
+        faults = self.metrics.plugin_faults
+        self.manager = PluginManager(
+            [*builtin_plugins(settings), *load_plugins(settings.plugins), *plugins],
+            lambda name: faults.labels(name).inc(),
+        )
+        self.store = RedisStore(
+            topology_from_url(redis_url),
+            assemble(self.manager.lua),
+            worker=self.worker,
+            log_max_entries=settings.log_max_entries,
+            key_ttl_ms=settings.key_ttl_s * 1000,
+            timeout_s=settings.store_timeout_ms / 1000,
+        )
+        clock = SystemClock()
+        self.hub = Hub(settings, self.store, self.manager, self.metrics, clock, self.worker)
+        self._jwks: JwksKeys | None = None
+        self.verifier = self._verifier()
+        self.gate = Gate(
+            self.verifier, guests=settings.dev, max_per_user=settings.max_per_user, now_s=time.time
+        )
+        self.front = Front(settings, self.hub, self.gate, time.time)
+        self.trusted = tuple(_network(text) for text in settings.trusted_proxies)
+        self.report: Report | None = None
+        self.level: Level | None = None
+        self.draining = False
+
+    async def start(self) -> None:
+        """Connect, learn what durability the store gives, follow the system scope."""
+        await self.hub.start()
+        await self._probe_durability()
+        system = self.hub.room_for(SYSTEM_SCOPE)
+        system.observer = self._on_system_event
+        await asyncio.wait_for(system.follower.loaded.wait(), 10)
+        await self._load_revocations()
+        self.front.start()
+        self.hub.every(_LAG_EVERY_S, _LagProbe(self.metrics))
+
+    async def stop(self) -> None:
+        """Close what is left and disconnect."""
+        for connection in list(self.front.connections):
+            connection.close("restart")
+        await self.front.settle()
+        await self.hub.stop()
+        for connection in list(self.front.connections):
+            connection.abort()
+        if self._jwks is not None:
+            await self._jwks.close()
+
+    async def drain(self, seconds: float) -> None:
+        """Send the viewers away, spread over a window; nothing acknowledged is lost.
+
+        Every viewer is told when to come back (`sys.reconnect`) and closed with 1012; commands in
+        flight are answered first.
+        """
+        self.draining = True
+        connections = list(self.front.connections)
+        random.shuffle(connections)
+        spread_ms = round(seconds * 1000)
+        notice = event_item("sys.reconnect", {"after_ms": 0, "spread_ms": spread_ms})
+        for connection in connections:
+            connection.tell(notice)
+        began = time.monotonic()
+        for index, connection in enumerate(connections):
+            until = began + seconds * index / max(1, len(connections))
+            await asyncio.sleep(max(0.0, until - time.monotonic()) if index % 16 == 0 else 0)
+            connection.close("restart")
+        await self.front.settle()
+
+    @property
+    def unready(self) -> list[str]:
+        """Why this worker should get no new viewers; empty when it is ready."""
+        reasons = ["draining"] if self.draining else []
+        silence = self.store.silent_for()
+        if silence > READY_SILENCE_S:
+            reasons.append(f"the store's channels have been silent for {silence:.0f} s")
+        return reasons
+
+    # Start-up.
+
+    def _verifier(self) -> Verifier | None:
+        settings = self.settings
+        if settings.jwt_jwks_url:
+            keys: Any = JwksKeys(settings.jwt_jwks_url, _algorithm(settings))
+            self._jwks = keys
+        elif settings.jwt_public_key:
+            pem = Path(settings.jwt_public_key).read_bytes()
+            keys = StaticKeys.from_pem(pem, _algorithm(settings))
+        elif settings.jwt_secret:
+            keys = StaticKeys.from_secrets(settings.jwt_secret)
+        elif settings.dev:
+            return None
+        else:
+            raise ConfigError(
+                "jwt_secret", "a key to check tokens with (jwt_secret, jwt_public_key or"
+                " jwt_jwks_url), or --dev for guests", "none",
+            )  # fmt: skip
+        issuer = Issuer(keys, settings.jwt_issuer or None, settings.jwt_audience or None)
+        return Verifier([issuer])
+
+    async def _probe_durability(self) -> None:
+        reports = [await self._probe(address) for address in self.store.addresses()]
+        self.report = weakest(reports)
+        wanted = Level.parse(self.settings.durability)
+        waits: WaitPlan = plan(
+            wanted,
+            self.report,
+            self.settings.durability_replicas,
+            timeout_ms=self.settings.store_timeout_ms // 2,
+        )
+        self.store.waits = waits if waits.commands else None
+        self.level = waits.level
+        self.metrics.durability.labels(waits.level.value).set(1)
+        log.info("durability", level=waits.level.value, reasons=self.report.reasons)
+        for warning in self.report.warnings:
+            log.warning("store setting", warning=warning)
+
+    async def _probe(self, address: str) -> Report:
+        info: dict[str, Any] = {}
+        for section in INFO_SECTIONS:
+            info |= _parse_info(await self.store.ask(address, "INFO", section))
+        config: dict[str, Any] = {}
+        for key in CONFIG_KEYS:
+            try:
+                config |= _pairs(await self.store.ask(address, "CONFIG", "GET", key))
+            except StoreError:  # a managed server forbids it
+                break
+        return effective_level(info, config)
+
+    # The system scope.
+
+    async def _load_revocations(self) -> None:
+        reply = await self.hub.submit(SYSTEM_SCOPE, Op("auth.list", "", {}))
+        for row in orjson.loads(reply[1:])["revoked"]:
+            self.gate.revoke(row)
+
+    def _on_system_event(self, entry: LogEntry) -> None:
+        event = orjson.loads(entry.item)
+        if event["ev"] == "auth.revoked":
+            self.gate.revoke(event["d"])
+            self.front.recheck()
+
+
+class _LagProbe:
+    """Measures how late the event loop calls back."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._expected = 0.0
+        self._worst = 0.0
+
+    def __call__(self) -> None:
+        now = time.monotonic()
+        lag = max(0.0, now - self._expected) if self._expected else 0.0
+        self._worst = max(lag, self._worst * 0.9)
+        self._metrics.loop_lag_s.set(self._worst)
+        self._expected = now + _LAG_EVERY_S
+
+
+def _algorithm(settings: Settings) -> Any:
+    if not settings.jwt_algorithm:
+        raise ConfigError("jwt_algorithm", "RS256, ES256 or EdDSA beside the key", "none")
+    return settings.jwt_algorithm
+
+
+def _network(text: str) -> Any:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError as exc:
+        raise ConfigError("trusted_proxies", "networks such as 10.0.0.0/8", text) from exc
+
+
+def _parse_info(reply: bytes) -> dict[str, str]:
+    lines = (line.partition(":") for line in reply.decode().splitlines() if ":" in line)
+    return {key: value for key, _, value in lines}
+
+
+def _pairs(flat: list[bytes]) -> dict[str, str]:
+    return {k.decode(): v.decode() for k, v in zip(flat[::2], flat[1::2], strict=True)}

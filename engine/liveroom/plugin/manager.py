@@ -1,0 +1,184 @@
+"""Discovers plugins, verifies what they declare, and calls their hooks in isolation (layer 4).
+
+Every hook list holds only the plugins that override the hook: one that nobody uses costs a loop
+over an empty tuple.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from importlib import import_module
+from typing import Any
+
+import structlog
+
+from liveroom.errors import CommandError, ConfigError
+from liveroom.plugin.context import Call, Engine, Member, RoomHandle
+from liveroom.plugin.spec import CommandSpec, EventSpec, Plugin, Result, StateSpec
+from liveroom.store.port import LogEntry, Op
+
+
+__all__ = ["Bound", "PluginManager", "load_plugins"]
+
+log = structlog.get_logger("liveroom.plugin")
+
+Fault = Callable[[str], None]
+
+
+class Bound:
+    """A command with the method that handles it and the plugin that it belongs to."""
+
+    __slots__ = ("handle", "plugin", "spec")
+
+    def __init__(self, spec: CommandSpec, plugin: Plugin) -> None:
+        self.spec = spec
+        self.plugin = plugin
+        self.handle: Callable[[Call[Any]], Result | Awaitable[Result]] = getattr(
+            plugin, spec.handler
+        )
+
+
+class PluginManager:
+    """The plugins of a worker.
+
+    Args:
+        plugins: in order; hooks are called in this order.
+        on_fault: told the plugin's name whenever one of its hooks raised.
+
+    Raises:
+        ConfigError: two plugins declare the same name, command or event.
+    """
+
+    def __init__(self, plugins: Sequence[Plugin], on_fault: Fault = lambda _: None) -> None:
+        self.plugins = tuple(plugins)
+        self._on_fault = on_fault
+        self.commands: dict[str, Bound] = {}
+        self.events: dict[str, EventSpec] = {}
+        self.states: dict[str, StateSpec] = {}
+        names: dict[str, Plugin] = {}
+        for plugin in self.plugins:
+            _claim("plugin", names, plugin.name, plugin)
+            for event in plugin.events:
+                _claim("event", self.events, event.name, event)
+            for state in plugin.states:
+                _claim("state", self.states, state.name, state)
+            for spec in _commands_of(plugin):
+                _claim("command", self.commands, spec.op, Bound(spec, plugin))
+        self._inspect = self._implementing("inspect")
+        self._joined = self._implementing("joined")
+        self._left = self._implementing("left")
+        self._flush = self._implementing("flush")
+        self._observe = self._implementing("observe")
+
+    @property
+    def lua(self) -> dict[str, str]:
+        """The Lua source of each plugin that has any."""
+        return {plugin.name: plugin.lua for plugin in self.plugins if plugin.lua}
+
+    async def start(self, engine: Engine) -> None:
+        """Start every plugin; one that cannot start stops the engine, with its name."""
+        for plugin in self.plugins:
+            try:
+                await plugin.start(engine)
+            except ConfigError:
+                raise
+            except Exception as exc:  # whatever it raised, its name is what helps
+                raise ConfigError("plugins", f"{plugin.name} to start", repr(exc)) from exc
+
+    async def stop(self) -> None:
+        """Stop every plugin, last first."""
+        for plugin in reversed(self.plugins):
+            try:
+                await plugin.stop()
+            except Exception:  # noqa: BLE001  # isolation: any fault of a plugin stays its own
+                self._fault(plugin, "stop")
+
+    def inspect(self, call: Call[Any]) -> list[Awaitable[None]]:
+        """Have every inspector look at a command; return what has to be waited for.
+
+        Raises:
+            CommandError: an inspector refused it.
+        """
+        waits: list[Awaitable[None]] = []
+        for plugin in self._inspect:
+            try:
+                wait = plugin.inspect(call)
+            except CommandError:
+                raise
+            except Exception:  # noqa: BLE001  # isolation: any fault of a plugin stays its own
+                self._fault(plugin, "inspect")
+            else:
+                if wait is not None:
+                    waits.append(wait)
+        return waits
+
+    def joined(self, room: RoomHandle, member: Member) -> None:
+        """Tell that a viewer is in the room."""
+        for plugin in self._joined:
+            self._guard(plugin, plugin.joined, room, member)
+
+    def left(self, room: RoomHandle, member: Member) -> None:
+        """Tell that a viewer has gone."""
+        for plugin in self._left:
+            self._guard(plugin, plugin.left, room, member)
+
+    def observe(self, room: RoomHandle, entry: LogEntry) -> None:
+        """Show a durable event."""
+        for plugin in self._observe:
+            self._guard(plugin, plugin.observe, room, entry)
+
+    def flush(self, room: RoomHandle) -> Iterable[Op]:
+        """Return the operations that plugins gathered."""
+        ops: list[Op] = []
+        for plugin in self._flush:
+            ops += self._guard(plugin, plugin.flush, room) or ()
+        return ops
+
+    def fault(self, plugin: Plugin, where: str) -> None:
+        """Log and count an exception of a plugin; call it while handling the exception."""
+        self._fault(plugin, where)
+
+    def _guard(self, plugin: Plugin, hook: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return hook(*args)
+        except Exception:  # noqa: BLE001  # isolation: any fault of a plugin stays its own
+            self._fault(plugin, hook.__name__)
+            return None
+
+    def _fault(self, plugin: Plugin, where: str) -> None:
+        log.error("plugin fault", plugin=plugin.name, hook=where, exc_info=sys.exception())
+        self._on_fault(plugin.name)
+
+    def _implementing(self, hook: str) -> tuple[Plugin, ...]:
+        base = getattr(Plugin, hook)
+        return tuple(p for p in self.plugins if getattr(type(p), hook) is not base)
+
+
+def load_plugins(paths: Iterable[str]) -> list[Plugin]:
+    """Make the plugins named as `module:Class`. Raises ConfigError."""
+    loaded = []
+    for path in paths:
+        module, _, name = path.partition(":")
+        try:
+            made = getattr(import_module(module), name)()
+        except (ImportError, AttributeError, ValueError, TypeError) as exc:
+            raise ConfigError("plugins", "module:Class of a plugin", f"{path}: {exc}") from exc
+        if not isinstance(made, Plugin):
+            raise ConfigError("plugins", "a subclass of liveroom.Plugin", path)
+        loaded.append(made)
+    return loaded
+
+
+def _commands_of(plugin: Plugin) -> Iterable[CommandSpec]:
+    for _, method in inspect.getmembers(type(plugin), inspect.isfunction):
+        spec = getattr(method, "__command__", None)
+        if spec is not None:
+            yield spec
+
+
+def _claim(what: str, table: dict[str, Any], name: str, owner: Any) -> None:
+    if name in table:
+        raise ConfigError("plugins", f"one plugin per {what}", name)
+    table[name] = owner

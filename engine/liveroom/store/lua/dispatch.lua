@@ -1,0 +1,184 @@
+-- commit.lua, last part: runs due timers and the batch, logs, publishes and answers.
+
+local function refusal_json(err)
+  if type(err) == 'table' and err.refusal then return '-' .. cjson.encode(err.refusal), err.final end
+  if type(err) == 'table' and err.err then err = err.err end
+  return '!' .. tostring(err), false
+end
+
+-- A scope that was only asked about leaves no trace: its epoch is stored with its first write.
+local touched = false
+local function new_epoch()
+  local salt = redis.sha1hex(base .. clock[1] .. clock[2] .. request.w)
+  return string.format('%.0f-%s', now, string.sub(salt, 1, 8))
+end
+epoch = epoch or new_epoch()
+
+local function log_event(event)
+  local body = type(event.body) == 'string' and event.body or cjson.encode(event.body)
+  local item
+  if event.user then
+    sub = sub + 1
+    item = string.format('{"ev":"%s","seq":%d,"sub":%d,"ts":%.0f,"d":%s}', event.name, seq, sub, now, body)
+    call('XADD', key('log'), 'MAXLEN', '~', request.log, seq .. '-' .. sub, 'e', item, 'u', event.user)
+  else
+    seq, sub = seq + 1, 0
+    item = string.format('{"ev":"%s","seq":%d,"ts":%.0f,"d":%s}', event.name, seq, now, body)
+    call('XADD', key('log'), 'MAXLEN', '~', request.log, seq .. '-0', 'e', item)
+  end
+  durables[#durables + 1] = seq
+  durables[#durables + 1] = sub
+  durables[#durables + 1] = event.user or ''
+  durables[#durables + 1] = item
+end
+
+local function apply()
+  touched = touched or #writes > 0 or #emits > 0 or #pending_states > 0
+  for i = 1, #writes do call(unpack(writes[i])) end
+  for i = 1, #emits do log_event(emits[i]) end
+  for i = 1, #pending_states do
+    local s = pending_states[i]
+    if states[s.name] == nil then state_order[#state_order + 1] = s.name end
+    states[s.name] = s.body
+  end
+end
+
+local function begin() writes, emits, pending_states = {}, {}, {} end
+
+-- Idempotency: the first answer under a key is the answer of the key.
+local function recorded(op, slot)
+  local old = call('GET', slot)
+  if not old then return nil end
+  local cut = string.find(old, '\n', 1, true)
+  if string.sub(old, 1, cut - 1) ~= op.h then
+    return '-' .. cjson.encode({code = 'key_mismatch', msg = 'this key was used with another body'})
+  end
+  return string.sub(old, cut + 1)
+end
+
+local function answer(result)
+  if type(result) == 'string' then return '+' .. result end
+  if result == nil or next(result) == nil then return '+{}' end
+  return '+' .. cjson.encode(result)
+end
+
+local function run(op)
+  local slot = op.k and key('k:' .. op.u .. ':' .. op.k)
+  if slot then
+    local old = recorded(op, slot)
+    if old then return old end
+  end
+  local handler = ops[op.n]
+  if not handler then return '-' .. cjson.encode({code = 'unknown_op', msg = 'no handler for ' .. op.n}) end
+  begin()
+  local ok, result = pcall(handler, op)
+  local reply, final
+  if ok then
+    apply()
+    reply, final = answer(result), true
+  else
+    reply, final = refusal_json(result)
+  end
+  if slot and final then call('SET', slot, op.h .. '\n' .. reply, 'PX', request.ttl) end
+  return reply
+end
+
+-- Where the log stands and the newest value of every `latest` key.
+ops['sys.sync'] = function()
+  return string.format('{"epoch":%s,"seq":%d,"sub":%d,"states":[%s]}',
+    cjson.encode(meta[1] or ''), seq, sub, table.concat(call('HVALS', key('st')), ','))
+end
+
+-- Begins a new epoch after history was lost; whoever notices first does it.
+ops['sys.epoch'] = function(op)
+  if epoch ~= op.d.was then return nil end
+  epoch = new_epoch()
+  write('HSET', base, 'epoch', epoch)
+end
+
+-- What everyone who joins is shown.
+ops['sys.snapshot'] = function()
+  local fields = {}
+  for name, part in pairs(parts) do
+    local value = part()
+    if value ~= nil then
+      fields[#fields + 1] = cjson.encode(name) .. ':' .. (type(value) == 'string' and value or cjson.encode(value))
+    end
+  end
+  return string.format('{"epoch":%s,"seq":%d,"sub":%d,"parts":{%s}}',
+    cjson.encode(meta[1] or ''), seq, sub, table.concat(fields, ','))
+end
+
+-- A viewer comes in: features may refuse, take note, and add what only this viewer is shown.
+ops['sys.join'] = function(op)
+  for _, join in ipairs(joins) do join(op) end
+  local fields = {}
+  for name, part in pairs(own) do
+    local value = part(op.u, op)
+    if value ~= nil then
+      fields[#fields + 1] = cjson.encode(name) .. ':' .. (type(value) == 'string' and value or cjson.encode(value))
+    end
+  end
+  return '{' .. table.concat(fields, ',') .. '}'
+end
+
+local function run_due()
+  local members = call('ZRANGEBYSCORE', key('due'), '-inf', now, 'WITHSCORES', 'LIMIT', 0, 32)
+  for i = 1, #members, 2 do
+    local cut = string.find(members[i], '|', 1, true)
+    local handler = due[string.sub(members[i], 1, cut - 1)]
+    begin()
+    local ok = handler and pcall(handler, string.sub(members[i], cut + 1), tonumber(members[i + 1]))
+    if ok then
+      call('ZREM', key('due'), members[i]) -- before the writes: the handler may set it anew
+      apply()
+    else
+      call('ZADD', key('due'), now + 5000, members[i]) -- another version's timer, or a broken one
+    end
+  end
+end
+
+local function keep_items()
+  if ARGV[3] == '' then return end
+  for _, group in ipairs(cmsgpack.unpack(ARGV[3])) do
+    local name = key('keep:' .. group[1])
+    call('RPUSH', name, unpack(group, 3))
+    call('LTRIM', name, -group[2], -1)
+  end
+end
+
+local function flush_states()
+  local out = {}
+  for _, name in ipairs(state_order) do
+    local version = call('HINCRBY', key('stv'), name, 1)
+    local body = states[name]
+    if type(body) ~= 'string' then body = cjson.encode(body) end
+    local item = string.format('{"st":%s,"v":%d,"d":%s}', cjson.encode(name), version, body)
+    call('HSET', key('st'), name, item)
+    out[#out + 1] = name
+    out[#out + 1] = version
+    out[#out + 1] = item
+  end
+  return out
+end
+
+local function publish(state_items)
+  if #durables == 0 and #state_items == 0 and ARGV[2] == '' then return end
+  call('SPUBLISH', base, cmsgpack.pack({
+    epoch, start_seq, start_sub, seq, sub, now, request.w, durables, state_items, ARGV[2],
+  }))
+end
+
+local reply = {now, epoch, 0, 0, 0}
+run_due()
+for i, op in ipairs(request.o) do reply[i + 5] = run(op) end
+for _, finish in ipairs(cache) do finish() end
+keep_items()
+local state_items = flush_states()
+if touched and not meta[1] then call('HSET', base, 'epoch', epoch) end
+if seq ~= start_seq or sub ~= start_sub then call('HSET', base, 'seq', seq, 'sub', sub) end
+publish(state_items)
+local soonest = call('ZRANGE', key('due'), 0, 0, 'WITHSCORES')
+if not touched and not meta[1] then reply[2] = '' end
+reply[3], reply[4], reply[5] = seq, sub, tonumber(soonest[2] or 0)
+return reply

@@ -1,0 +1,100 @@
+#!lua
+-- commit.lua, first part: what the op handlers of features may use.
+--
+-- One call commits one batch of operations to one scope (a room, or an internal scope such as a
+-- wallet shard). All keys of a scope share its hash tag, so the batch is atomic on one node.
+--
+-- KEYS[1]  the scope's base key, `lr:{scope}`; also the name of its channel
+-- ARGV[1]  JSON: {"o": [op, …], "w": worker id, "log": max entries, "ttl": key ttl ms, "skew": ms}
+--          op = {"n": name, "u": user, "d": body, "k": idempotency key?, "h": body hash?}
+-- ARGV[2]  ephemeral items for the channel, opaque here ("" for none)
+-- ARGV[3]  MessagePack [name, limit, item, …]*: items kept for late joiners ("" for none)
+--
+-- Answer: {now_ms, epoch, seq, sub, next_due_ms, reply, …}; a reply is "+" and the JSON of the
+-- answer, "-" and the JSON of the refusal, or "!" and the text of a fault in a handler.
+-- epoch is "" for a scope that nothing was ever written to.
+--
+-- A handler validates first and changes nothing until it is sure: `write`, `emit`, `emit_to`,
+-- `state`, `at` and `cancel` are carried out only when the handler has returned. Reads are at once.
+
+local base = KEYS[1]
+local request = cjson.decode(ARGV[1])
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000) + (request.skew or 0)
+
+-- What features fill: ops[name](op), due[kind](id, at), parts[name]() and own[name](user, op) for the
+-- snapshot (a table, or JSON text), joins[i](op).
+local ops, due, parts, own, joins = {}, {}, {}, {}, {}
+local call = redis.call
+
+local meta = call('HMGET', base, 'epoch', 'seq', 'sub')
+local epoch, seq, sub = meta[1], tonumber(meta[2] or 0), tonumber(meta[3] or 0)
+local start_seq, start_sub = seq, sub
+
+-- What this batch has to say on the channel, in order.
+local durables, states, state_order, kept_deletes = {}, {}, {}, {}
+-- What the running handler wants done when it has returned.
+local writes, emits, pending_states, cache = {}, {}, {}, {}
+
+local function key(name) return base .. ':' .. name end
+
+-- Refuse the operation. `values` are further fields of the error; `final` stores the refusal under
+-- the idempotency key, so that every repetition is refused alike.
+local function fail(code, detail, values, final)
+  local err = values or {}
+  err.code, err.msg = code, detail
+  error({refusal = err, final = final})
+end
+
+local function write(...) writes[#writes + 1] = {...} end
+
+-- A durable event for everyone (`emit`) or for one viewer (`emit_to`).
+local function emit(name, body) emits[#emits + 1] = {name = name, body = body} end
+local function emit_to(user, name, body) emits[#emits + 1] = {name = name, body = body, user = user} end
+
+-- The newest value of a `latest` key; only the last of a batch is written and sent.
+local function state(name, body) pending_states[#pending_states + 1] = {name = name, body = body} end
+
+-- A timer: `due[kind](id, at)` runs once, at or after `at` (server ms), whatever worker is alive.
+local function at(kind, id, ms) write('ZADD', key('due'), ms, kind .. '|' .. id) end
+local function cancel(kind, id) write('ZREM', key('due'), kind .. '|' .. id) end
+
+-- A whole number between low and high, or a refusal that names the field.
+local function integer(value, field, low, high)
+  if type(value) ~= 'number' or value % 1 ~= 0 then fail('bad_request', field .. ': expected a whole number') end
+  if value > high then fail('amount_too_large', field .. ': expected at most ' .. string.format('%.0f', high)) end
+  if value < low then fail('bad_request', field .. ': expected at least ' .. string.format('%.0f', low)) end
+  return value
+end
+
+-- Two hosts must not fight: refuse unless the `latest` key still has the version that was seen.
+local function expect_version(name, wanted)
+  if wanted == nil then return end
+  local version = tonumber(call('HGET', key('stv'), name) or 0)
+  if version ~= wanted then
+    fail('version_conflict', 'expected version ' .. wanted .. ' of ' .. name, {version = version})
+  end
+end
+
+-- Refuse unless the room is open.
+local function expect_open()
+  local status = call('HGET', base, 'status')
+  if not status then fail('no_room', 'there is no such room') end
+  if status ~= 'open' then fail('room_closed', 'the room is closed') end
+end
+
+-- cjson writes an empty table as {}; a list that may be empty goes through here.
+local function list(items)
+  if #items == 0 then return nil end
+  return items
+end
+
+-- A hash as a table.
+local function hash(name)
+  local flat, result = call('HGETALL', key(name)), {}
+  for i = 1, #flat, 2 do result[flat[i]] = flat[i + 1] end
+  return result
+end
+
+-- The largest amount of money (minor units): cjson keeps 14 digits.
+local MAX_AMOUNT = 10000000000000

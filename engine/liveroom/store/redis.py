@@ -1,0 +1,348 @@
+"""The store on Redis: single server, Sentinel group or cluster (layer 4)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import Any
+
+import msgpack
+import orjson
+import structlog
+from redis.exceptions import ResponseError
+
+from liveroom.core.position import Position
+from liveroom.errors import ConfigError, OutcomeUnknown, StoreError, StoreUnavailable
+from liveroom.store.channels import ChannelLink
+from liveroom.store.durability import WaitPlan
+from liveroom.store.link import Command, Link
+from liveroom.store.port import Batch, Committed, Listener, LogEntry, Publication, StateItem
+from liveroom.store.script import Script
+from liveroom.store.topology import Topology
+
+
+__all__ = ["RedisStore", "base_key"]
+
+log = structlog.get_logger("liveroom.store")
+
+# Error replies that say: not executed here, not now.
+_NOT_NOW = (
+    "TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "BUSY", "READONLY", "NOREPLICAS", "OOM",
+    "MISCONF",
+)  # fmt: skip
+_PREFIX = b"lr:{"
+
+
+def base_key(scope: str) -> str:
+    """Return the base key of a scope, which is also its channel."""
+    return f"lr:{{{scope}}}"
+
+
+def _scope_of(channel: bytes) -> str:
+    return channel[len(_PREFIX) : -1].decode()
+
+
+class RedisStore:
+    """Implements the `Store` port.
+
+    Args:
+        topology: where keys live.
+        script: the assembled commit script.
+        worker: this worker's id; it is in every publication.
+        log_max_entries: the room log's length, approximately.
+        key_ttl_ms: how long idempotency records live.
+        timeout_s: deadline of one call, retries included.
+        waits: what follows a durable batch on its connection; None: nothing.
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        script: Script,
+        *,
+        worker: str,
+        log_max_entries: int = 10_000,
+        key_ttl_ms: int = 90_000_000,
+        timeout_s: float = 2.0,
+        waits: WaitPlan | None = None,
+    ) -> None:
+        self._topology = topology
+        self._script = script
+        self._worker = worker
+        self._options = {"w": worker, "log": log_max_entries, "ttl": key_ttl_ms, "skew": 0}
+        self._timeout_s = timeout_s
+        self.waits = waits
+        self._links: dict[str, Link] = {}
+        self._channels: dict[str, ChannelLink] = {}
+        self._scopes: set[str] = set()
+        self._listener: Listener | None = None
+        self._placing: asyncio.Task[None] | None = None
+
+    @property
+    def skew_ms(self) -> int:
+        """Milliseconds added to the server's clock by this worker's commits (tests only)."""
+        return self._options["skew"]  # type: ignore[return-value]  # the dict is mixed
+
+    @skew_ms.setter
+    def skew_ms(self, value: int) -> None:
+        self._options["skew"] = value
+
+    @property
+    def reconnects(self) -> int:
+        """How often a channel link had to be made anew."""
+        return sum(link.reconnects for link in self._channels.values())
+
+    async def start(self, listener: Listener) -> None:
+        """Connect to every node and load the script. Raises StoreError."""
+        self._listener = listener
+        await self._topology.refresh()
+        for address in self._topology.addresses():
+            await self._load_script(address)
+            self._channel_link(address)
+
+    async def commit(self, scope: str, batch: Batch) -> Committed:
+        """Execute one batch (see `Store.commit`)."""
+        key = base_key(scope)
+        kept = _pack_kept(batch)
+        ops = [
+            {"n": op.name, "u": op.user, "d": op.body}
+            | ({"k": op.key, "h": op.digest} if op.key else {})
+            for op in batch.ops
+        ]
+        request = orjson.dumps({"o": ops, **self._options})
+        command: Command = ("EVALSHA", self._script.sha, 1, key, request, batch.ephemeral, kept)
+        reply = await self._execute(key, command, batch.durable)
+        position = Position(reply[1].decode(), reply[2], reply[3])
+        return Committed(reply[0], position, reply[4], reply[5:])
+
+    async def read_log(self, scope: str, after: Position, limit: int) -> list[LogEntry]:
+        """Return durable events after a position (see `Store.read_log`)."""
+        key = base_key(scope)
+        start = f"({after.seq}-{after.sub}"
+        reply = await self._execute(key, ("XRANGE", key + ":log", start, "+", "COUNT", limit))
+        return [_entry(item_id, flat) for item_id, flat in reply]
+
+    async def subscribe(self, scope: str) -> None:
+        """Ask for a scope's publications."""
+        self._scopes.add(scope)
+        await self._place(scope)
+
+    async def unsubscribe(self, scope: str) -> None:
+        """Stop a scope's publications."""
+        self._scopes.discard(scope)
+        channel = base_key(scope)
+        for link in self._channels.values():
+            if channel in link.channels:
+                await link.unsubscribe(channel)
+
+    def silent_for(self) -> float:
+        """Return the longest silence of a channel link, in seconds."""
+        now = time.monotonic()
+        return max((now - link.last_heard for link in self._channels.values()), default=0.0)
+
+    def addresses(self) -> list[str]:
+        """Return the nodes that take writes."""
+        return self._topology.addresses()
+
+    async def ask(self, address: str, *command: str) -> Any:
+        """Send one read-only command to one node (probes). Raises StoreError on an error reply."""
+        (reply,) = await self._link(address).exchange(command)
+        if isinstance(reply, ResponseError):
+            raise StoreError(str(reply))
+        return reply
+
+    async def close(self) -> None:
+        """Stop listening and disconnect."""
+        if self._placing is not None:
+            self._placing.cancel()
+            await asyncio.gather(self._placing, return_exceptions=True)
+        for channels in self._channels.values():
+            await channels.close()
+        for link in self._links.values():
+            await link.close()
+
+    # How one command gets through.
+
+    async def _execute(self, key: str, command: Command, durable: bool = False) -> Any:
+        """Send until it was executed, refused for good, or the deadline has passed."""
+        deadline = time.monotonic() + self._timeout_s
+        delay, asking = 0.01, ""
+        while True:
+            try:
+                address = asking or self._topology.address(key)
+                reply = await self._send(address, command, durable, asking=bool(asking))
+                asking = ""
+                if not isinstance(reply, ResponseError):
+                    return reply
+                asking = await self._after_refusal(address, reply)
+                last = str(reply)
+            except StoreUnavailable as exc:
+                last = str(exc)
+                with contextlib.suppress(StoreUnavailable):
+                    await self._topology.refresh()
+            if time.monotonic() + delay > deadline:
+                raise StoreUnavailable(last)
+            if not asking:
+                await asyncio.sleep(delay)
+            delay = min(0.25, delay * 2)
+
+    async def _send(self, address: str, command: Command, durable: bool, *, asking: bool) -> Any:
+        link = self._link(address)
+        commands: list[Command] = [("ASKING",), command] if asking else [command]
+        at = len(commands) - 1
+        plan = self.waits if durable else None
+        if plan is not None:
+            commands += plan.commands
+        replies = await link.exchange(*commands)
+        if plan is not None and not isinstance(replies[at], ResponseError):
+            self._check_waits(plan, replies[at + 1 :])
+        return replies[at]
+
+    @staticmethod
+    def _check_waits(plan: WaitPlan, replies: list[Any]) -> None:
+        failed = [str(reply) for reply in replies if isinstance(reply, ResponseError)]
+        if failed or not plan.reached(replies):
+            raise OutcomeUnknown(f"level {plan.level.value} not reached in time: {replies}")
+
+    async def _after_refusal(self, address: str, error: ResponseError) -> str:
+        """Do what an error reply asks for; return the address to ask next, if it named one."""
+        text = _error_text(error)
+        word, _, rest = text.partition(" ")
+        if word == "NOSCRIPT":
+            await self._load_script(address)
+        elif word == "ASK":
+            return rest.split()[-1]
+        elif word == "MOVED":
+            await self._topology.refresh()
+            self._place_all()
+        elif word == "READONLY":  # a demoted master
+            await self._links.pop(address).close()
+            await self._topology.refresh()
+        elif word not in _NOT_NOW:
+            raise StoreError(text)
+        return ""
+
+    async def _load_script(self, address: str) -> None:
+        (reply,) = await self._link(address).exchange(("SCRIPT", "LOAD", self._script.source))
+        if isinstance(reply, ResponseError):
+            raise ConfigError("redis", "a server that takes the commit script", str(reply))
+
+    # Which node is listened to for what.
+
+    def _link(self, address: str) -> Link:
+        link = self._links.get(address)
+        if link is None:
+            link = Link(lambda: self._topology.connection(address), self._timeout_s)
+            self._links[address] = link
+        return link
+
+    def _channel_link(self, address: str) -> ChannelLink:
+        channels = self._channels.get(address)
+        if channels is None:
+            channels = ChannelLink(
+                lambda: self._topology.connection(address),
+                self._link(address),
+                f"lr!canary:{self._worker}",
+                on_message=self._on_message,
+                on_subscribed=self._on_subscribed,
+                on_moved=lambda _: self._place_all(),
+            )
+            self._channels[address] = channels
+            channels.start()
+        return channels
+
+    async def _place(self, scope: str) -> None:
+        channel = base_key(scope)
+        owner = self._channel_link(self._topology.address(channel))
+        for link in self._channels.values():
+            if link is not owner and channel in link.channels:
+                await link.unsubscribe(channel)
+        if channel not in owner.channels:
+            await owner.subscribe(channel)
+
+    def _place_all(self) -> None:
+        """Have every scope subscribed where it lives now; one such pass at a time."""
+        if self._placing is None or self._placing.done():
+            self._placing = asyncio.create_task(self._place_all_soon(), name="store-place")
+
+    async def _place_all_soon(self) -> None:
+        while True:
+            try:
+                await self._topology.refresh()
+                for address in set(self._channels) - set(self._topology.addresses()):
+                    await self._channels.pop(address).close()
+                for scope in list(self._scopes):
+                    await self._place(scope)
+            except StoreError as exc:
+                log.warning("channels not placed yet", error=str(exc))
+                await asyncio.sleep(0.2)
+            else:
+                return
+
+    def _on_message(self, channel: bytes, payload: bytes) -> None:
+        if self._listener is not None:
+            self._listener.on_publication(_publication(_scope_of(channel), payload))
+
+    def _on_subscribed(self, channel: bytes) -> None:
+        if self._listener is not None:
+            self._listener.on_subscribed(_scope_of(channel))
+
+
+def _error_text(error: ResponseError) -> str:
+    """Return the server's own words: redis-py strips the first of those that it has a class for."""
+    kind = type(error).__name__
+    text = str(error)
+    words = {
+        "NoScriptError": "NOSCRIPT",
+        "MovedError": "MOVED",
+        "AskError": "ASK",
+        "TryAgainError": "TRYAGAIN",
+        "ClusterDownError": "CLUSTERDOWN",
+        "BusyLoadingError": "LOADING",
+        "MasterDownError": "MASTERDOWN",
+        "ReadOnlyError": "READONLY",
+        "OutOfMemoryError": "OOM",
+    }
+    word = words.get(kind)
+    return text if word is None or text.startswith(word) else f"{word} {text}"
+
+
+def _pack_kept(batch: Batch) -> bytes:
+    if not batch.kept:
+        return b""
+    groups = [[name, limit, *items] for name, limit, items in batch.kept]
+    packed: bytes = msgpack.packb(groups, use_bin_type=False)  # the script's reader knows no bin
+    return packed
+
+
+def _entry(item_id: bytes, flat: list[bytes]) -> LogEntry:
+    seq, _, sub = item_id.partition(b"-")
+    fields = dict(zip(flat[::2], flat[1::2], strict=True))
+    user = fields.get(b"u")
+    return LogEntry(int(seq), int(sub), user.decode() if user else None, fields[b"e"])
+
+
+def _publication(scope: str, payload: bytes) -> Publication:
+    epoch, seq0, sub0, seq, sub, now, worker, durables, states, ephemeral = msgpack.unpackb(
+        payload, raw=True
+    )
+    name = epoch.decode()
+    return Publication(
+        scope,
+        Position(name, seq0, sub0),
+        Position(name, seq, sub),
+        int(now),
+        worker.decode(),
+        [
+            LogEntry(
+                durables[i], durables[i + 1], durables[i + 2].decode() or None, durables[i + 3]
+            )
+            for i in range(0, len(durables), 4)
+        ],
+        [
+            StateItem(states[i].decode(), states[i + 1], states[i + 2])
+            for i in range(0, len(states), 3)
+        ],
+        ephemeral,
+    )

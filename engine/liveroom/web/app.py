@@ -1,0 +1,91 @@
+"""The listeners of a worker: viewers, control, API and the page (layer 8)."""
+
+from __future__ import annotations
+
+import resource
+import socket
+
+from aiohttp import web
+
+from liveroom.node import Node
+from liveroom.plugin.spec import Surface
+from liveroom.protocol.handshake import SAME_HOST, HandshakePolicy
+from liveroom.web.api import api_routes
+from liveroom.web.page import page_routes
+from liveroom.web.upgrade import Upgrade
+
+
+__all__ = ["NODE", "Web"]
+
+NODE = web.AppKey("node", Node)
+
+_IDLE_S = 10.0  # an HTTP connection that sends nothing, or half a request, is closed after this
+_RESERVED_FILES = 100  # the store, the log, the listeners, the API
+
+
+class Web:
+    """Serves one node."""
+
+    def __init__(self, node: Node) -> None:
+        settings = node.settings
+        self._node = node
+        policy = HandshakePolicy(settings.origins or (SAME_HOST,), deflate=settings.deflate)
+        limit = settings.max_connections or _file_limit()
+        self._upgrades = [
+            Upgrade(node.front, surface, policy, trusted=node.trusted, limit=limit)
+            for surface in (Surface.VIEWER, Surface.CONTROL)
+        ]
+        app = web.Application(client_max_size=settings.max_message_bytes)
+        app[NODE] = node
+        for upgrade, surface in zip(self._upgrades, (Surface.VIEWER, Surface.CONTROL), strict=True):
+            app.router.add_route("*", surface.value, upgrade.handle)
+        app.router.add_routes(api_routes(node))
+        app.router.add_routes(page_routes(node))
+        self._runner = web.AppRunner(app, keepalive_timeout=_IDLE_S, access_log=None)
+        self._sites: list[web.BaseSite] = []
+
+    async def start(self, *, reuse_port: bool = False) -> int:
+        """Listen; return the port (useful when 0 was asked for)."""
+        settings = self._node.settings
+        await self._runner.setup()
+        site = web.TCPSite(
+            self._runner,
+            settings.host,
+            settings.port,
+            backlog=settings.backlog,
+            reuse_port=reuse_port,
+        )
+        await site.start()
+        self._sites.append(site)
+        port: int = self._runner.addresses[0][1]
+        return port
+
+    async def start_on(self, listener: socket.socket) -> int:
+        """Listen on a socket that was bound before."""
+        await self._runner.setup()
+        site = web.SockSite(self._runner, listener, backlog=self._node.settings.backlog)
+        await site.start()
+        self._sites.append(site)
+        port: int = listener.getsockname()[1]
+        return port
+
+    async def stop_accepting(self) -> None:
+        """Take no new connections; the open ones live on."""
+        for upgrade in self._upgrades:
+            upgrade.open = False
+        for site in self._sites:
+            await site.stop()
+        self._sites.clear()
+
+    async def close(self) -> None:
+        """Stop serving."""
+        await self._runner.cleanup()
+
+
+def _file_limit() -> int:
+    """Return how many connections the limit of open files allows, less a reserve."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    return max(10, soft - _RESERVED_FILES)

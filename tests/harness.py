@@ -1,0 +1,227 @@
+"""A worker in this process and a client that speaks the wire, for tests.
+
+The client is deliberately plain: it shows the bytes' meaning and hides nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+import aiohttp
+import msgpack
+import orjson
+
+from liveroom.auth.tokens import mint
+from liveroom.config import Settings, load
+from liveroom.node import Node
+from liveroom.plugin.spec import Plugin
+from liveroom.web.app import Web
+
+
+__all__ = ["SECRET", "Client", "StartWorker", "Worker", "running_worker"]
+
+SECRET = "correct-horse-battery-staple-0123456789"
+JSON, MSGPACK = "liveroom.v1.json", "liveroom.v1.msgpack"
+PATIENCE_S = 8.0
+
+# Tests talk faster than people; each limit has tests of its own.
+DEFAULTS: dict[str, Any] = {
+    "dev": True,
+    "jwt_secret": SECRET,
+    "port": 0,
+    "messages_per_s": 10_000.0,
+    "bytes_per_s": 100_000_000.0,
+    "handshakes_per_s": 0.0,
+    "max_per_ip": 0,
+    "max_per_user": 0,
+}
+
+
+class Worker:
+    """A node that serves on a port of its own."""
+
+    def __init__(self, node: Node, web: Web, port: int) -> None:
+        self.node = node
+        self.web = web
+        self.port = port
+        self.http = f"http://127.0.0.1:{port}"
+        self._clients: list[Client] = []
+
+    def token(self, room: str, role: str = "viewer", user: str = "u1", **more: Any) -> str:
+        """Mint a token that this worker accepts."""
+        ttl = more.pop("ttl_s", 3600)
+        return mint(
+            SECRET, user=user, room=room, role=role, ttl_s=ttl, now=time.time(), **more
+        )
+
+    async def connect(self, path: str = "/ws", **options: Any) -> Client:
+        """Open a WebSocket without saying hello."""
+        client = await Client.open(f"ws://127.0.0.1:{self.port}{path}", **options)
+        self._clients.append(client)
+        return client
+
+    async def join(
+        self, room: str, user: str | None = None, role: str = "viewer", **options: Any
+    ) -> Client:
+        """Open a WebSocket and join; a guest when no user is named."""
+        resume = options.pop("resume", None)
+        client = await self.connect(**options)
+        token = "" if user is None else self.token(room, role, user)
+        client.hello = await client.ask("hello", room=room, token=token, resume=resume)
+        return client
+
+    async def control(self, room: str, user: str = "host", role: str = "host") -> Client:
+        """Open a control socket as a host."""
+        return await self.join(room, user, role, path="/control")
+
+    async def open_room(self, room: str, **fields: Any) -> None:
+        """Open a room as its host."""
+        host = await self.open_control(room)
+        await host.ask("room.open", **fields)
+        await host.close()
+
+    async def open_control(self, room: str, user: str = "host") -> Client:
+        """Return a control socket into a room that may not exist yet."""
+        return await self.join(room, user, "host", path="/control")
+
+    async def aclose(self) -> None:
+        """Stop the clients, then the worker."""
+        for client in self._clients:
+            await client.close()
+        await self.web.stop_accepting()
+        await self.node.stop()
+        await self.web.close()
+
+
+StartWorker = Callable[..., Awaitable[Worker]]
+
+
+@asynccontextmanager
+async def running_worker(
+    store_url: str, plugins: Iterable[Plugin] = (), **settings: Any
+) -> AsyncIterator[Worker]:
+    """Run a worker in this process."""
+    made: Settings = load(environ={}, overrides=DEFAULTS | settings)
+    node = Node(made, store_url, list(plugins))
+    await node.start()
+    web = Web(node)
+    worker = Worker(node, web, await web.start())
+    try:
+        yield worker
+    finally:
+        await worker.aclose()
+
+
+class Client:
+    """One WebSocket; everything that came is kept in `items`, in order."""
+
+    def __init__(self, session: aiohttp.ClientSession, ws: aiohttp.ClientWebSocketResponse) -> None:
+        self._session = session
+        self.ws = ws
+        self.items: list[dict[str, Any]] = []
+        self.hello: dict[str, Any] = {}
+        self.close_code: int | None = None
+        self._ids = itertools.count(1)
+        self._changed = asyncio.Event()
+        self._task = asyncio.create_task(self._read())
+
+    @classmethod
+    async def open(cls, url: str, subprotocol: str = JSON, **options: Any) -> Self:
+        """Connect."""
+        session = aiohttp.ClientSession()
+        try:
+            ws = await session.ws_connect(url, protocols=[subprotocol], **options)
+        except BaseException:
+            await session.close()
+            raise
+        return cls(session, ws)
+
+    async def send(self, *commands: dict[str, Any]) -> None:
+        """Send one message with these commands."""
+        body: Any = commands[0] if len(commands) == 1 else list(commands)
+        if self.ws.protocol == MSGPACK:
+            await self.ws.send_bytes(msgpack.packb(body))
+        else:
+            await self.ws.send_str(orjson.dumps(body).decode())
+
+    async def command(self, op: str, *, key: str | None = None, **d: Any) -> dict[str, Any]:
+        """Send a command and return its reply item (`d` or `err`)."""
+        number = next(self._ids)
+        sent: dict[str, Any] = {"op": op, "id": number, "d": d}
+        if key is not None:
+            sent["key"] = key
+        await self.send(sent)
+        return await self.item(lambda item: item.get("re") == number)
+
+    async def ask(self, op: str, *, key: str | None = None, **d: Any) -> dict[str, Any]:
+        """Send a command and return the reply's `d`; an error reply fails the test."""
+        reply = await self.command(op, key=key, **d)
+        assert "err" not in reply, reply
+        answer: dict[str, Any] = reply["d"]
+        return answer
+
+    async def refused(self, op: str, *, key: str | None = None, **d: Any) -> str:
+        """Send a command and return the code of its error reply."""
+        reply = await self.command(op, key=key, **d)
+        assert "err" in reply, reply
+        code: str = reply["err"]["code"]
+        return code
+
+    async def event(self, name: str, **fields: Any) -> dict[str, Any]:
+        """Wait for an event whose `d` has these fields; return the whole item."""
+        return await self.item(
+            lambda item: item.get("ev") == name and fields.items() <= item["d"].items()
+        )
+
+    async def state(self, name: str, check: Callable[[Any], bool] = lambda _: True) -> Any:
+        """Wait for a value of a `latest` key that satisfies the check; return its `d`."""
+        item = await self.item(lambda item: item.get("st") == name and check(item["d"]))
+        return item["d"]
+
+    async def item(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Wait for an item, among those that came and those to come."""
+        seen = 0
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                for item in self.items[seen:]:
+                    if wanted(item):
+                        return item
+                seen = len(self.items)
+                self._changed.clear()
+                if seen == len(self.items):
+                    assert not self._task.done(), f"closed ({self.close_code}): {self.items[-5:]}"
+                    await self._changed.wait()
+
+    async def closed(self) -> int:
+        """Wait for the end of the connection; return the close code."""
+        async with asyncio.timeout(PATIENCE_S):
+            await asyncio.wait([self._task])
+        assert self.close_code is not None
+        return self.close_code
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """Return the events of a name that came so far."""
+        return [item for item in self.items if item.get("ev") == name]
+
+    def durable(self) -> list[tuple[int, int]]:
+        """Return (seq, sub) of every durable event that came, in order."""
+        return [(item["seq"], item.get("sub", 0)) for item in self.items if "seq" in item]
+
+    async def close(self) -> None:
+        """Close the connection, if it is open."""
+        await self.ws.close()
+        await asyncio.wait([self._task])
+        await self._session.close()
+
+    async def _read(self) -> None:
+        async for message in self.ws:
+            decode = msgpack.unpackb if message.type == aiohttp.WSMsgType.BINARY else orjson.loads
+            self.items += decode(message.data)
+            self._changed.set()
+        self.close_code = self.ws.close_code
+        self._changed.set()
