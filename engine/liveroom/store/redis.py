@@ -161,6 +161,7 @@ class RedisStore:
             await channels.close()
         for link in self._links.values():
             await link.close()
+        await self._topology.close()
 
     # How one command gets through.
 

@@ -6,6 +6,7 @@ sent over the connections, and what is sent again, is decided in `link.py` and `
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -57,6 +58,9 @@ class Topology(Protocol):
     def connection(self, address: Address) -> AbstractConnection:
         """Return a new, not yet connected connection to a node."""
 
+    async def close(self) -> None:
+        """Close what `refresh` opened."""
+
 
 class SingleServer:
     """One server behind a redis://, rediss:// or unix:// URL."""
@@ -84,6 +88,9 @@ class SingleServer:
         """Return a new connection made as the URL says."""
         made: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]  # untyped in redis-py
         return made
+
+    async def close(self) -> None:
+        """Nothing to close."""
 
 
 class SentinelGroup:
@@ -118,6 +125,11 @@ class SentinelGroup:
         """Return a new connection to the master."""
         host, _, port = address.rpartition(":")
         return Connection(host=host, port=int(port), **self._options)
+
+    async def close(self) -> None:
+        """Close the connections to the sentinels."""
+        for sentinel in self._sentinel.sentinels:
+            await sentinel.aclose()
 
 
 class Cluster:
@@ -159,6 +171,17 @@ class Cluster:
         """Return a new connection to one node."""
         host, _, port = address.rpartition(":")
         return Connection(host=host, port=int(port), **self._options)
+
+    async def close(self) -> None:
+        """Close the connections over which the slot map was read."""
+        if self._client is None:
+            return
+        manager = self._client.nodes_manager
+        # Nodes that left the map, or were only asked for it, are nobody's but ours to close. A list:
+        # two nodes of one address are equal, yet each has connections of its own.
+        nodes = [*self._startup, *manager.startup_nodes.values(), *manager.nodes_cache.values()]
+        await self._client.aclose()
+        await asyncio.gather(*(node.disconnect() for node in nodes), return_exceptions=True)
 
 
 def topology_from_url(url: str) -> Topology:
