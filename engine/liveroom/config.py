@@ -213,11 +213,13 @@ def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
 def _convert(name: str, value: Any) -> Any:
     kind = _TYPES.get(name)
     if kind is None:
-        raise ConfigError(name, "the name of a setting (see `liveroom config`)", value)
+        # The value is not shown: a secret under a misspelt name is still one.
+        raise ConfigError(name, "the name of a setting (see `liveroom config`)", "an unknown one")
     try:
         return _CONVERTERS[kind](value)
     except (TypeError, ValueError) as exc:
-        raise ConfigError(name, kind, value) from exc
+        shown = type(value).__name__ if name in _SECRET else value
+        raise ConfigError(name, kind, shown) from exc
 
 
 def _to_bool(value: Any) -> bool:
@@ -254,6 +256,7 @@ _CONVERTERS: dict[str, Any] = {
     "str": _to_str,
     "tuple": _to_tuple,
 }
+_SECRET = {item.name for item in fields(Settings) if item.metadata["secret"]}
 _TYPES = {
     name: getattr(hint, "__name__", None) or "tuple"
     for name, hint in get_type_hints(Settings).items()

@@ -2,12 +2,13 @@
 
 Heartbeat (RFC 6455, 5.5.2): the connections are dealt over as many slots as the heartbeat has
 seconds; each second one slot is pinged, and the slot that was pinged `dead_after - heartbeat`
-seconds ago is searched for those that have been silent since.
+seconds ago is searched for those that have been silent since. So whoever dies is pinged within one
+heartbeat and gone `dead_after` seconds after its last word at the latest.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
@@ -37,7 +38,8 @@ class Heartbeat:
 
     Args:
         every_s: how often a peer is pinged.
-        dead_after_s: silence after which it is dropped; above `every_s`.
+        dead_after_s: when a dead peer is gone at the latest; above `every_s`, by as much as a
+            pong may take.
         on_dead: told of each one that is dropped.
     """
 
@@ -45,8 +47,8 @@ class Heartbeat:
         self, every_s: float, dead_after_s: float, on_dead: Callable[[Peer], None]
     ) -> None:
         self._slots: list[set[Peer]] = [set() for _ in range(max(1, round(every_s)))]
-        self._every_s = every_s
-        self._dead_after_s = dead_after_s
+        self._grace = max(1, round(dead_after_s - every_s))  # seconds for the pong
+        self._ticks: deque[float] = deque(maxlen=self._grace + 1)
         self._on_dead = on_dead
         self._next = 0
         self._place: dict[Peer, int] = {}
@@ -70,16 +72,15 @@ class Heartbeat:
     def tick(self, now: float) -> None:
         """One second has passed: `now` in monotonic seconds."""
         count = len(self._slots)
-        grace = round(self._dead_after_s - self._every_s) % count
-        self._drop_silent(self._slots[(self._next - grace) % count], now)
+        self._ticks.append(now)
+        if len(self._ticks) > self._grace:
+            self._drop_silent(self._slots[(self._next - self._grace) % count], self._ticks[0])
         for peer in self._slots[self._next]:
             peer.write(self._ping)
         self._next = (self._next + 1) % count
 
-    def _drop_silent(self, slot: set[Peer], now: float) -> None:
-        # A slot is looked at when its ping is `grace` old: one second of rounding is allowed for.
-        limit = self._dead_after_s - 1.0
-        for peer in [peer for peer in slot if now - peer.last_heard >= limit]:
+    def _drop_silent(self, slot: set[Peer], pinged_at: float) -> None:
+        for peer in [peer for peer in slot if peer.last_heard < pinged_at]:
             self._on_dead(peer)
             peer.abort()
 

@@ -10,8 +10,10 @@ from liveroom.auth.claims import Claims
 from liveroom.auth.clients import AddressLimits
 from liveroom.config import Settings
 from liveroom.connection import Connection
+from liveroom.conversation import Conversation
 from liveroom.core.ratelimit import ConnectionQuota
 from liveroom.deadlines import Deadlines, Heartbeat, Peer
+from liveroom.errors import ConfigError
 from liveroom.gate import Gate
 from liveroom.hub.hub import Hub
 from liveroom.hub.viewer import ViewerLimits
@@ -37,7 +39,7 @@ _CLOSE_GRACE_S = 5.0
 _TOKEN_WARNING_S = 60
 _EXPIRY_GRACE_S = 5
 
-System = Callable[[Connection, Incoming], Awaitable[Result] | Result]
+System = Callable[[Conversation, Incoming], Awaitable[Result] | Result]
 
 
 class Front:
@@ -57,7 +59,10 @@ class Front:
         self.gate = gate
         self._now_s = now_s
         self.now = hub.clock.monotonic
-        bodies = SYSTEM_BODIES | {op: b.spec.body for op, b in hub.manager.commands.items()}
+        commands = hub.manager.commands
+        if taken := SYSTEM_BODIES.keys() & commands.keys():
+            raise ConfigError("plugins", "commands other than the engine's own", sorted(taken))
+        bodies = SYSTEM_BODIES | {op: b.spec.body for op, b in commands.items()}
         self.decoder = CommandDecoder(bodies, settings.max_commands)
         self.quota = ConnectionQuota(
             settings.messages_per_s,
@@ -83,7 +88,7 @@ class Front:
         self.system: dict[str, System] = {
             "sys.ping": lambda _, __: {"now": hub.grid.server_ms(self.now())},
             "sys.resume": _resume,
-            "sys.token": lambda connection, incoming: connection.refresh(
+            "sys.token": lambda conversation, incoming: conversation.refresh(
                 cast("TokenBody", incoming.command.d).token  # type: ignore[union-attr]  # decoded
             ),
         }
@@ -112,6 +117,12 @@ class Front:
             await asyncio.wait(self._tasks)
         await self.hub.settle()
 
+    async def answered(self) -> None:
+        """Wait until the commands taken up to now are answered, whatever else keeps coming."""
+        if self._tasks:
+            await asyncio.wait(set(self._tasks))
+        await self.hub.answered()
+
     async def committed(self, call: Call[Any], commit: Commit) -> bytes:
         """Commit what a handler returned that had to wait for something."""
         op = Op(commit.op, call.user, commit.body, call.key, call.digest)
@@ -128,6 +139,8 @@ class Front:
 
     def joined(self, connection: Connection, claims: Claims) -> None:
         """Take that a connection is in its room, or has a new token."""
+        if connection.closing:
+            return
         self._deadlines.cancel(connection)
         if self.gate.revocations.revoked(claims):
             connection.close("bad_token", "the token was revoked")
@@ -168,6 +181,6 @@ class Front:
         self.hub.metrics.closes.labels("4009").inc()
 
 
-def _resume(connection: Connection, incoming: Incoming) -> Any:
+def _resume(conversation: Conversation, incoming: Incoming) -> Any:
     assert incoming.command is not None, "decoded"
-    return connection.resync(incoming.id, cast("ResumeBody", incoming.command.d).resume)
+    return conversation.resync(incoming.id, cast("ResumeBody", incoming.command.d).resume)

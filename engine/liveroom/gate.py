@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from liveroom.auth.claims import Claims, Role, TokenError, check_refresh
+from liveroom.auth.claims import Claims, Role, TokenError, check_refresh, clean_name
 from liveroom.auth.revocation import RevocationSet, RevokedToken, RevokedUser
 from liveroom.auth.tokens import Verifier
 from liveroom.errors import CloseError
@@ -116,10 +117,8 @@ class Gate:
     def _guest(self, hello: Hello) -> Claims:
         """Return a viewer's claims; `guest:NAME` as the token keeps one name over reconnects."""
         named = _GUEST_NAME.match(hello.token)
-        name = named.group(1) if named else ""
-        user = f"guest-{secrets.token_hex(4)}"
-        if re.fullmatch(r"[A-Za-z0-9_.-]{1,32}", name):
-            user = f"guest-{name}"
+        name = clean_name(named.group(1)) if named else ""
+        user = f"guest-{_slug(name) if name else secrets.token_hex(4)}"
         now = int(self._now_s())
         return Claims(
             user=user,
@@ -131,3 +130,10 @@ class Gate:
             jti="",
             issuer="guest",
         )
+
+
+def _slug(name: str) -> str:
+    """Return a part of a user id that stays the same for a name in any script."""
+    if re.fullmatch(r"[A-Za-z0-9_.-]{1,32}", name):
+        return name
+    return hashlib.blake2b(name.encode(), digest_size=6).hexdigest()

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 
-__all__ = ["FanoutMetrics", "Metrics"]
+__all__ = ["CommitMetrics", "FanoutMetrics", "Metrics"]
 
 _LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
@@ -56,6 +56,30 @@ class FanoutMetrics:
         self._beat.set(interval)
 
 
+class CommitMetrics:
+    """What group commit counts."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._calls = Counter("liveroom_commits", "Script calls", registry=registry)
+        self._ops = Counter("liveroom_commit_ops", "Operations in them", registry=registry)
+        self._failures = Counter(
+            "liveroom_commit_failures", "Script calls that failed", ["kind"], registry=registry
+        )
+        self._seconds = Histogram(
+            "liveroom_commit_seconds", "Time of a script call", buckets=_LATENCY, registry=registry
+        )
+
+    def committed(self, ops: int, seconds: float) -> None:
+        """Count one answered script call."""
+        self._calls.inc()
+        self._ops.inc(ops)
+        self._seconds.observe(seconds)
+
+    def failed(self, kind: str) -> None:
+        """Count one that failed: the class of the error."""
+        self._failures.labels(kind).inc()
+
+
 class Metrics:
     """All metrics of one worker."""
 
@@ -79,14 +103,7 @@ class Metrics:
         self.handshakes_refused = Counter(
             "liveroom_handshakes_refused", "Upgrades refused", ["status"], registry=registry
         )
-        self.commits = Counter("liveroom_commits", "Script calls", registry=registry)
-        self.commit_ops = Counter("liveroom_commit_ops", "Operations in them", registry=registry)
-        self.commit_failures = Counter(
-            "liveroom_commit_failures", "Script calls that failed", ["kind"], registry=registry
-        )
-        self.commit_s = Histogram(
-            "liveroom_commit_seconds", "Time of a script call", buckets=_LATENCY, registry=registry
-        )
+        self.commit = CommitMetrics(registry)
         self.filled = Counter(
             "liveroom_filled_events", "Durable events read from the log after a hole",
             registry=registry,

@@ -7,6 +7,7 @@ hands out. It makes nothing that it was given.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import random
 import secrets
@@ -22,6 +23,7 @@ from liveroom.auth.jwks import JwksKeys
 from liveroom.auth.keys import StaticKeys
 from liveroom.auth.tokens import Issuer, Verifier
 from liveroom.config import Settings
+from liveroom.connection import Connection
 from liveroom.errors import ConfigError, StoreError
 from liveroom.features import builtin_plugins
 from liveroom.front import Front
@@ -56,6 +58,8 @@ SYSTEM_SCOPE = "~sys"
 
 READY_SILENCE_S = 8.0
 _LAG_EVERY_S = 0.25
+_ANSWER_S = 1.0
+_GOODBYE_S = 1.0
 
 
 class SystemClock:
@@ -144,12 +148,29 @@ class Node:
         notice = event_item("sys.reconnect", {"after_ms": 0, "spread_ms": spread_ms})
         for connection in connections:
             connection.tell(notice)
-        began = time.monotonic()
-        for index, connection in enumerate(connections):
-            until = began + seconds * index / max(1, len(connections))
-            await asyncio.sleep(max(0.0, until - time.monotonic()) if index % 16 == 0 else 0)
-            connection.close("restart")
+        began, step = time.monotonic(), max(16, len(connections) // 200)
+        for start in range(0, len(connections), step):
+            due = began + seconds * start / len(connections)
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            await self._send_away(connections[start : start + step], began + seconds + _ANSWER_S)
         await self.front.settle()
+        await self._see_off()
+
+    async def _send_away(self, connections: Sequence[Connection], deadline: float) -> None:
+        """Close connections once what they sent is answered, or at the deadline."""
+        for connection in connections:
+            connection.leaving = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                await self.front.answered()
+        for connection in connections:
+            connection.close("restart")
+
+    async def _see_off(self) -> None:
+        """Give the peers time to answer the close frame: a reset could take it from them."""
+        deadline = time.monotonic() + _GOODBYE_S
+        while self.front.connections and time.monotonic() < deadline:  # noqa: ASYNC110 -- once
+            await asyncio.sleep(0.01)
 
     @property
     def unready(self) -> list[str]:
@@ -195,7 +216,7 @@ class Node:
         self.store.waits = waits if waits.commands else None
         self.level = waits.level
         self.metrics.durability.labels(waits.level.value).set(1)
-        log.info("durability", level=waits.level.value, reasons=self.report.reasons)
+        log.info("durability in force", durability=waits.level.value, reasons=self.report.reasons)
         for warning in self.report.warnings:
             log.warning("store setting", warning=warning)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from liveroom.auth.claims import Role
 from liveroom.errors import CommandError
 from liveroom.features.sources import lua_of
-from liveroom.plugin.context import Call, Engine
+from liveroom.plugin.context import Call, Engine, expect_any_room
 from liveroom.plugin.spec import Delivery, EventSpec, Plugin, Result, Surface, command
 from liveroom.protocol.messages import Body
 from liveroom.store.port import Op
@@ -28,13 +28,24 @@ class Revoke(Body, frozen=True, kw_only=True):
     user: Annotated[str, Meta(max_length=64)] = ""
 
 
+class Revoked(Struct):
+    """`d` of `auth.revoked`: `jti` and `until`, or `user` and `before`; Unix s."""
+
+    jti: str | UnsetType = UNSET
+    until: int | UnsetType = UNSET
+    user: str | UnsetType = UNSET
+    before: int | UnsetType = UNSET
+
+
 class Access(Plugin):
     """Keeps the list of revoked tokens; every worker follows its log."""
 
     name = "access"
     lua = lua_of("access")
     events = (
-        EventSpec("auth.revoked", Delivery.DURABLE, "Internal: a token or a user was revoked."),
+        EventSpec(
+            "auth.revoked", Delivery.DURABLE, "Internal: a token or a user was revoked.", Revoked
+        ),
     )
 
     async def start(self, engine: Engine) -> None:
@@ -44,6 +55,7 @@ class Access(Plugin):
     @command("auth.revoke", Revoke, role=Role.SERVICE, surfaces=(Surface.SERVICE,))
     async def revoke(self, call: Call[Revoke]) -> Result:
         """Revoke a token or all tokens of a user; live connections are closed on every worker."""
+        expect_any_room(call)
         body = call.body
         if bool(body.jti) == bool(body.user):
             raise CommandError("bad_request", "expected either jti and until, or user")

@@ -5,17 +5,16 @@ from __future__ import annotations
 import itertools
 import unicodedata
 from typing import Annotated, Any, Literal
-from weakref import WeakKeyDictionary
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from liveroom.auth.claims import Role
 from liveroom.config import Settings
 from liveroom.core.ratelimit import Cooldown
 from liveroom.errors import CommandError
-from liveroom.features.room import may
+from liveroom.features.room import Person, may
 from liveroom.features.sources import lua_of
-from liveroom.plugin.context import Call, Engine, Member
+from liveroom.plugin.context import Call, Engine
 from liveroom.plugin.spec import Delivery, EventSpec, Plugin, Result, command
 from liveroom.protocol.messages import Body
 
@@ -23,18 +22,35 @@ from liveroom.protocol.messages import Body
 __all__ = ["Danmaku", "clean_text"]
 
 MAX_TEXT = 100
+_BURST = 3
+_FORGET_EVERY_S = 30.0
 _BIDI = dict.fromkeys(
     map(ord, "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 )
+
+
+Place = Literal["scroll", "top", "bottom"]
+Color = Annotated[int, Meta(ge=0, le=0xFFFFFF, description="RGB")]
 
 
 class DanmakuSend(Body, frozen=True, kw_only=True):
     """One message."""
 
     text: Annotated[str, Meta(min_length=1, max_length=500)]
-    mode: Literal["scroll", "top", "bottom"] = "scroll"
-    color: Annotated[int, Meta(ge=0, le=0xFFFFFF, description="RGB")] = 0xFFFFFF
+    mode: Place = "scroll"
+    color: Color = 0xFFFFFF
     reply_to: Annotated[str, Meta(max_length=64)] | None = None
+
+
+class DanmakuShown(Struct):
+    """`d` of `danmaku`."""
+
+    id: str
+    user: Person
+    text: str
+    mode: Place
+    color: Color
+    reply_to: str | UnsetType = UNSET
 
 
 class Danmaku(Plugin):
@@ -49,39 +65,47 @@ class Danmaku(Plugin):
                 "danmaku",
                 Delivery.EPHEMERAL,
                 "A message: `{id, user: {id, name, role}, text, mode, color, reply_to?}`.",
+                DanmakuShown,
                 keep=settings.recent_danmaku,
             ),
         )
-        self._limits: WeakKeyDictionary[Member, Cooldown] = WeakKeyDictionary()
+        self._limits: dict[str, Cooldown] = {}
         self._count = itertools.count(1)
 
     async def start(self, engine: Engine) -> None:
         """Take the engine's handle."""
         self._clock = engine.clock
         self._worker = engine.worker
+        engine.every(_FORGET_EVERY_S, self._forget)
 
     @command("danmaku.send", DanmakuSend)
     def send(self, call: Call[DanmakuSend]) -> Result:
-        """Send a message to the room."""
+        """Send a message to the room; returns `{id}`."""
         may(call, "talk")
         body = call.body
         text = clean_text(body.text)
         host = call.role.at_least(Role.MODERATOR)
         if not host:
-            self._check_rate(call.member)
+            self._check_rate(call.user)
         message_id = f"{self._worker}-{next(self._count)}"
         d = self._body(call, message_id, text)
         call.room.publish("danmaku", d, member=call.member, must=host)
         return {"id": message_id}
 
-    def _check_rate(self, member: Member) -> None:
-        limit = self._limits.get(member)
+    def _check_rate(self, user: str) -> None:
+        limit = self._limits.get(user)
         if limit is None:
-            limit = self._limits[member] = Cooldown()
+            limit = self._limits[user] = Cooldown(burst=_BURST)
         now = self._clock.monotonic()
         if not limit.take(now):
             retry_ms = round(limit.retry_after(now) * 1000)
             raise CommandError("rate_limited", "too many messages", retry_ms=retry_ms)
+
+    def _forget(self) -> None:
+        """Drop the limits that stand as if nothing had ever been sent."""
+        now = self._clock.monotonic()
+        used = {u: c for u, c in self._limits.items() if c.retry_after(now, _BURST) > 0}
+        self._limits = used
 
     @staticmethod
     def _body(call: Call[DanmakuSend], message_id: str, text: str) -> dict[str, Any]:
@@ -105,10 +129,10 @@ def clean_text(text: str) -> str:
         CommandError: `bad_request`, empty or longer than 100 characters after that.
     """
     if not text.isascii():
-        text = unicodedata.normalize("NFC", text.translate(_BIDI))
+        text = text.translate(_BIDI)
     if not text.isprintable():
         text = "".join(c for c in text if unicodedata.category(c) not in ("Cc", "Cs", "Zl", "Zp"))
-    text = text.strip()
+    text = unicodedata.normalize("NFC", text).strip()  # last: what stood apart may now compose
     if not 0 < len(text) <= MAX_TEXT:
         raise CommandError(
             "bad_request", f"text: expected 1 to {MAX_TEXT} characters, came {len(text)}"

@@ -1,6 +1,6 @@
 -- Gifts. Keys: `gifts` hash id -> price (set by the host; else the built-in catalogue holds),
 -- `ledger` hash account -> balance (`~paid` against `host`: their sum is 0), `combo` hash
--- user|gift -> count.
+-- user|gift -> count and user|gift|name -> the sender's name.
 local COMBO_MS = 5000
 local BUILT_IN = {rose = 100, heart = 990, rocket = 50000}
 
@@ -9,14 +9,15 @@ local function price_of(gift)
   return BUILT_IN[gift] or 0
 end
 
-local function gifts_allowed()
-  return call('HGET', base, 'status') == 'open' and call('HGET', key('mode'), 'gift') ~= '0'
+local function gifts_allowed(staff)
+  if call('HGET', base, 'status') ~= 'open' then return false end
+  return staff or call('HGET', key('mode'), 'gift') ~= '0'
 end
 
 ops['gift.send'] = function(op)
   local d = op.d
   -- Refusals are final: the payer's money goes back, and no late duplicate may have the effect.
-  if not gifts_allowed() then fail('not_allowed', 'the room takes no gifts now', nil, true) end
+  if not gifts_allowed(d.staff) then fail('not_allowed', 'the room takes no gifts now', nil, true) end
   if price_of(d.gift) ~= d.price then
     fail('version_conflict', 'the price has changed', {price = price_of(d.gift)}, true)
   end
@@ -26,8 +27,8 @@ ops['gift.send'] = function(op)
   if d.combo then
     local slot = op.u .. '|' .. d.gift
     count = tonumber(call('HGET', key('combo'), slot) or 0) + d.n
-    write('HSET', key('combo'), slot, count)
-    at('gift.combo', slot .. '|' .. d.name, now + COMBO_MS)
+    write('HSET', key('combo'), slot, count, slot .. '|name', d.name)
+    at('gift.combo', slot, now + COMBO_MS)
   end
   write('HINCRBY', key('ledger'), '~paid', string.format('-%.0f', value))
   write('HINCRBY', key('ledger'), 'host', string.format('%.0f', value))
@@ -38,12 +39,12 @@ ops['gift.send'] = function(op)
   return {gift = d.gift, n = d.n, combo = count, value = value, balance = d.balance}
 end
 
-due['gift.combo'] = function(id)
-  local user, gift, name = string.match(id, '^([^|]*)|([^|]*)|(.*)$')
-  local slot = user .. '|' .. gift
+due['gift.combo'] = function(slot)
+  local user, gift = string.match(slot, '^([^|]*)|([^|]*)$')
   local count = tonumber(call('HGET', key('combo'), slot) or 0)
   if count == 0 then return end
-  write('HDEL', key('combo'), slot)
+  local name = call('HGET', key('combo'), slot .. '|name')
+  write('HDEL', key('combo'), slot, slot .. '|name')
   emit('gift.sent', {
     gift = gift, n = 0, combo = count, combo_end = true, value = 0, user = {id = user, name = name},
   })

@@ -8,7 +8,7 @@ from msgspec import Meta, Struct, structs
 
 from liveroom.auth.claims import Role
 from liveroom.errors import CommandError
-from liveroom.features.room import HOST_SURFACES, may
+from liveroom.features.room import HOST_SURFACES, Version, may
 from liveroom.features.sources import lua_of
 from liveroom.features.wallet import MAX_AMOUNT, Payments
 from liveroom.plugin.context import Call, Engine
@@ -23,7 +23,7 @@ __all__ = ["CATALOGUE", "Gift", "Gifts"]
 class Gift(Struct, frozen=True, kw_only=True):
     """One kind of gift; the price is in minor units."""
 
-    id: Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,32}$")]
+    id: Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,32}$(?!\n)")]
     name: Annotated[str, Meta(min_length=1, max_length=32)]
     price: Annotated[int, Meta(ge=1, le=10**9)]
 
@@ -48,7 +48,31 @@ class GiftCatalogue(Body, frozen=True, kw_only=True):
     """All gifts of the room."""
 
     gifts: Annotated[list[Gift], Meta(min_length=1, max_length=100)]
-    if_version: Annotated[int, Meta(ge=0)] | None = None
+    if_version: Version | None = None
+
+
+class Giver(Struct):
+    """Who sent a gift."""
+
+    id: str
+    name: str
+
+
+class GiftSent(Struct):
+    """`d` of `gift.sent`; `combo` counts this gift of this sender, `value` is minor units."""
+
+    gift: str
+    n: int
+    combo: int
+    combo_end: bool
+    value: int
+    user: Giver
+
+
+class GiftsState(Struct):
+    """`d` of the state `gifts`."""
+
+    gifts: list[Gift]
 
 
 class Gifts(Plugin):
@@ -62,9 +86,10 @@ class Gifts(Plugin):
             Delivery.DURABLE,
             "`{gift, n, combo, combo_end, user: {id, name}, value}`; when a combo ends, one with "
             "`n` 0, `value` 0 and `combo_end` true.",
+            GiftSent,
         ),
     )
-    states = (StateSpec("gifts", "The catalogue: `{gifts: [{id, name, price}]}`."),)
+    states = (StateSpec("gifts", "The catalogue: `{gifts: [{id, name, price}]}`.", GiftsState),)
 
     async def start(self, engine: Engine) -> None:
         """Take the engine's handle."""
@@ -72,7 +97,7 @@ class Gifts(Plugin):
 
     @command("gift.send", GiftSend, keyed=True)
     async def send(self, call: Call[GiftSend]) -> Any:
-        """Send a gift: `{transfer, gift, n, combo, value, balance}`."""
+        """Send a gift; returns `{gift, n, combo, value, balance}`."""
         may(call, "gift")
         body = call.body
         price = _price(call)
@@ -85,6 +110,7 @@ class Gifts(Plugin):
             "combo": body.combo,
             "price": price,
             "name": call.member.claims.name,
+            "staff": call.role.at_least(Role.MODERATOR),
         }
         op = Op("gift.send", call.user, d, call.key, call.digest)
         return await self._payments.pay(call, value, op)

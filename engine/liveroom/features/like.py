@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Annotated
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from liveroom.features.room import may
 from liveroom.features.sources import lua_of
@@ -25,13 +25,30 @@ class LikeSend(Body, frozen=True, kw_only=True):
     n: Annotated[int, Meta(ge=1, le=100)] = 1
 
 
+class LikeShown(Struct):
+    """`d` of `like`; `user` is an id."""
+
+    user: str
+    n: int
+
+
+class LikesState(Struct):
+    """`d` of the state `likes`."""
+
+    total: int
+
+
 class Likes(Plugin):
     """Approximate by contract: a worker that dies loses at most one beat of likes."""
 
     name = "like"
     lua = lua_of("like")
-    events = (EventSpec("like", Delivery.EPHEMERAL, "A viewer's taps: `{user, n}`.", per_s=20.0),)
-    states = (StateSpec("likes", "`{total}`"),)
+    events = (
+        EventSpec(
+            "like", Delivery.EPHEMERAL, "A viewer's taps: `{user, n}`.", LikeShown, per_s=20.0
+        ),
+    )
+    states = (StateSpec("likes", "All likes of the room: `{total}`.", LikesState),)
 
     def __init__(self) -> None:
         self._sums: dict[str, dict[str, int]] = defaultdict(dict)

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+
+from msgspec import Struct
+
 from liveroom.config import Settings
+from liveroom.errors import StoreError
+from liveroom.features.room import Person
 from liveroom.features.sources import lua_of
 from liveroom.plugin.context import Engine, Member, RoomHandle
 from liveroom.plugin.spec import Delivery, EventSpec, Plugin, StateSpec
@@ -15,6 +21,20 @@ _REPORT_S = 1.0
 _REFRESH = 10  # reports after which a count is told again though it has not changed
 
 
+class Entered(Struct):
+    """`d` of `viewer.enter`."""
+
+    user: Person
+
+
+class OnlineState(Struct):
+    """`d` of the state `online`; `viewers` counts distinct users ever, approximately."""
+
+    now: int
+    peak: int
+    viewers: int
+
+
 class Presence(Plugin):
     """Workers report their counts; one that is silent for 30 s counts no more.
 
@@ -24,7 +44,7 @@ class Presence(Plugin):
 
     name = "presence"
     lua = lua_of("presence")
-    states = (StateSpec("online", "`{now, peak, viewers}`"),)
+    states = (StateSpec("online", "The audience: `{now, peak, viewers}`.", OnlineState),)
 
     def __init__(self, settings: Settings) -> None:
         self.events = (
@@ -32,6 +52,7 @@ class Presence(Plugin):
                 "viewer.enter",
                 Delivery.EPHEMERAL,
                 "Someone came in: `{user: {id, name, role}}`; a sample.",
+                Entered,
                 per_s=settings.enter_per_s,
             ),
         )
@@ -43,6 +64,13 @@ class Presence(Plugin):
         """Begin reporting."""
         self._engine = engine
         engine.every(_REPORT_S, self._report)
+
+    async def stop(self) -> None:
+        """Take this worker's counts back: its viewers are on others by now."""
+        gone = Op("presence.report", "", {"worker": self._engine.worker, "n": 0})
+        with contextlib.suppress(StoreError):  # then they expire
+            for room_id in list(self._told):
+                await self._engine.commit(room_id, [gone])
 
     def joined(self, room: RoomHandle, member: Member) -> None:
         """Count a viewer in and show that it came."""
@@ -60,6 +88,6 @@ class Presence(Plugin):
                 body = {"worker": self._engine.worker, "n": online}
                 await self._engine.submit(room_id, Op("presence.report", "", body))
                 self._told[room_id] = online
-            if not online:
+            if not online and not room.online:  # nobody came while it was told
                 del self._rooms[room_id]
                 del self._told[room_id]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+import orjson
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from liveroom.auth.claims import Role
 from liveroom.errors import CommandError
@@ -20,15 +21,19 @@ from liveroom.plugin.spec import (
     Surface,
     command,
 )
-from liveroom.protocol.messages import Body, Empty
+from liveroom.protocol.messages import MAX_SAFE, Body, Empty
 from liveroom.store.port import Op
 
 
-__all__ = ["RoomFeature", "may"]
+__all__ = ["Person", "RoomFeature", "Version", "may"]
 
 HOST_SURFACES = (Surface.CONTROL, Surface.SERVICE)
 
-Version = Annotated[int, Meta(ge=0, description="refuse if the state has another version")]
+_LOOK_AFTER_S = 30.0
+
+Version = Annotated[
+    int, Meta(ge=0, le=MAX_SAFE, description="refuse if the state has another version")
+]
 Talk = Literal["all", "hosts"]
 
 
@@ -50,24 +55,85 @@ class Mode(Body, frozen=True, kw_only=True):
     if_version: Version | None = None
 
 
+class Person(Struct):
+    """Whom others see."""
+
+    id: str
+    name: str
+    role: Role
+
+
+class Opened(Struct):
+    """`d` of `room.opened`; `by` is a user id."""
+
+    title: str
+    by: str
+
+
+class Updated(Struct):
+    """`d` of `room.updated`."""
+
+    title: str
+    cover: str
+    by: str
+    tags: list[str] | UnsetType = UNSET
+
+
+class Closed(Struct):
+    """`d` of `room.closed`."""
+
+    by: str
+
+
+class RoomState(Struct):
+    """`d` of the state `room`; `opened_ms` is the store's time."""
+
+    status: Literal["open", "closed"]
+    title: str
+    cover: str
+    opened_ms: int
+    tags: list[str] | UnsetType = UNSET
+
+
+class ModeState(Struct):
+    """`d` of the state `mode`; moderators and hosts may always."""
+
+    talk: Talk
+    like: bool
+    gift: bool
+
+
 class RoomFeature(Plugin):
     """Rooms open, change and close; `may` is asked by the other features."""
 
     name = "room"
     lua = lua_of("room")
     events = (
-        EventSpec("room.opened", Delivery.DURABLE, "The room is open."),
-        EventSpec("room.updated", Delivery.DURABLE, "Title, cover or tags changed."),
-        EventSpec("room.closed", Delivery.DURABLE, "The room is closed."),
+        EventSpec("room.opened", Delivery.DURABLE, "The room is open: `{title, by}`.", Opened),
+        EventSpec(
+            "room.updated",
+            Delivery.DURABLE,
+            "Title, cover or tags changed: `{title, cover, tags?, by}`.",
+            Updated,
+        ),
+        EventSpec("room.closed", Delivery.DURABLE, "The room is closed: `{by}`.", Closed),
     )
     states = (
-        StateSpec("room", "`{status, title, cover, tags, opened_ms}`"),
-        StateSpec("mode", "What viewers may do: `{talk: all|hosts, like, gift}`."),
+        StateSpec("room", "`{status: open|closed, title, cover, tags?, opened_ms}`", RoomState),
+        StateSpec("mode", "What viewers may do: `{talk: all|hosts, like, gift}`.", ModeState),
     )
 
     async def start(self, engine: Engine) -> None:
-        """Take the engine's handle."""
+        """Begin looking after rooms that no worker serves."""
         self._engine = engine
+        engine.every(_LOOK_AFTER_S, self._look_after)
+
+    async def _look_after(self) -> None:
+        """Run what is due in rooms without viewers: nobody else would notice."""
+        listed = await self._engine.submit("~sys", Op("rooms.list", "", {}))
+        for room_id in orjson.loads(listed[1:])["rooms"]:
+            if self._engine.room(room_id) is None:
+                await self._engine.commit(room_id, [])
 
     @command("room.open", RoomFields, role=Role.HOST, surfaces=HOST_SURFACES)
     async def open(self, call: Call[RoomFields]) -> Any:

@@ -30,7 +30,7 @@ ops['wallet.hold'] = function(op)
   local digest = held and cjson.decode(held).digest or outcome and string.sub(outcome, 3)
   if digest then
     if digest ~= d.digest then fail('key_mismatch', 'this key was used with another body') end
-    return {balance = balance} -- the room's record decides what is answered
+    return {balance = balance, closed = not held} -- the room's record decides what is answered
   end
   local amount = integer(d.amount, 'amount', 1, MAX_AMOUNT)
   if balance < amount then
@@ -39,7 +39,7 @@ ops['wallet.hold'] = function(op)
   post(d.t, d.user, '~held', amount)
   write('HSET', key('held'), d.t, cjson.encode(d))
   write('ZADD', key('heldat'), now, d.t)
-  return {balance = balance - amount}
+  return {balance = balance - amount, closed = false}
 end
 
 local function finish(transfer, outcome, to)
@@ -49,7 +49,8 @@ local function finish(transfer, outcome, to)
   post(transfer, '~held', to(d), d.amount)
   write('HDEL', key('held'), transfer)
   write('ZREM', key('heldat'), transfer)
-  write('SET', key('x:' .. transfer), outcome .. '|' .. d.digest, 'PX', request.ttl)
+  -- Outlives the room's record: else the key would be charged once more for the old answer.
+  write('SET', key('x:' .. transfer), outcome .. '|' .. d.digest, 'PX', 2 * request.ttl)
 end
 
 ops['wallet.settle'] = function(op) finish(op.d.t, '1', function(d) return '~room:' .. d.room end) end
@@ -69,7 +70,8 @@ ops['payment.outcome'] = function(op)
   local old = call('GET', slot)
   if old then
     local cut = string.find(old, '\n', 1, true)
-    return {done = string.sub(old, cut + 1, cut + 1) == '+'}
+    local ours = string.sub(old, 1, cut - 1) == op.d.digest -- else the key was another command's
+    return {done = ours and string.sub(old, cut + 1, cut + 1) == '+'}
   end
   local aborted = cjson.encode({code = 'aborted', msg = 'this transfer was given up; use a new key'})
   write('SET', slot, op.d.digest .. '\n-' .. aborted, 'PX', request.ttl)

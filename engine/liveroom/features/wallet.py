@@ -15,13 +15,13 @@ from typing import Annotated, Any
 
 import orjson
 import structlog
-from msgspec import Meta
+from msgspec import Meta, Struct, field
 
 from liveroom.auth.claims import Role
 from liveroom.config import Settings
-from liveroom.errors import StoreError
+from liveroom.errors import CommandError, StoreError
 from liveroom.features.sources import lua_of
-from liveroom.plugin.context import Call, Engine
+from liveroom.plugin.context import Call, Engine, expect_any_room
 from liveroom.plugin.spec import Delivery, EventSpec, Plugin, Surface, command
 from liveroom.protocol.messages import Body, Empty
 from liveroom.store.port import Op
@@ -57,6 +57,15 @@ class WalletOf(Body, frozen=True, kw_only=True):
     user: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
+class Posted(Struct):
+    """`d` of `wallet.posted`: one amount moved from one account to another; minor units."""
+
+    transfer: str
+    source: str = field(name="from")
+    target: str = field(name="to")
+    amount: int
+
+
 def shard_of(user: str) -> str:
     """Return the internal scope that holds a user's wallet."""
     return f"~w{zlib.crc32(user.encode()) % SHARDS:02d}"
@@ -78,6 +87,7 @@ class Wallet(Plugin):
             "wallet.posted",
             Delivery.DURABLE,
             "Internal, in the log of a wallet shard: `{transfer, from, to, amount}`.",
+            Posted,
         ),
     )
 
@@ -101,13 +111,18 @@ class Wallet(Plugin):
     @command("wallet.topup", Topup, role=Role.SERVICE, surfaces=(Surface.SERVICE,), keyed=True)
     async def topup(self, call: Call[Topup]) -> Any:
         """Add money to a user's wallet; returns `{balance}`."""
-        body = {"user": call.body.user, "amount": call.body.amount}
+        expect_any_room(call)
+        amount = call.body.amount
+        if amount > MAX_AMOUNT:
+            raise CommandError("amount_too_large", f"expected at most {MAX_AMOUNT}, came {amount}")
+        body = {"user": call.body.user, "amount": amount}
         op = Op("wallet.topup", call.body.user, body, call.key, call.digest)
         return await self._submit(op, durable=True)
 
     @command("wallet.of", WalletOf, role=Role.SERVICE, surfaces=(Surface.SERVICE,))
     async def of(self, call: Call[WalletOf]) -> Any:
         """Return a user's balance: `{balance}`."""
+        expect_any_room(call)
         return await self._submit(Op("wallet.get", call.body.user, {"user": call.body.user}))
 
     async def _submit(self, op: Op, *, durable: bool = False) -> bytes:
@@ -147,7 +162,10 @@ class Payments:
         held = await self._engine.submit(shard, Op("wallet.hold", call.user, hold), durable=True)
         if held[:1] != b"+":
             raise refusal(held)
-        op.body["balance"] = orjson.loads(held[1:])["balance"]
+        answer = orjson.loads(held[1:])
+        op.body["balance"] = answer["balance"]
+        if answer["closed"]:  # nothing is held for it: the room may only repeat its answer
+            await self._outcome(hold)
         reply = await call.room.submit(op, durable=True)
         if reply[:1] == b"+":
             await self._finish(shard, transfer, done=True)
@@ -171,14 +189,19 @@ class Payments:
 
     async def _resolve(self, shard: str, hold: dict[str, Any]) -> None:
         """Ask the room what became of a transfer, and settle or void it accordingly."""
+        done = await self._outcome(hold)
+        log.info("payment resolved", transfer=hold["t"], done=done)
+        await self._finish(shard, hold["t"], done=done)
+
+    async def _outcome(self, hold: dict[str, Any]) -> bool:
+        """Return whether the room had the effect; if it had not, it never will."""
         body = {"key": hold["key"], "digest": hold["digest"]}
         op = Op("payment.outcome", hold["user"], body)
         reply = await self._engine.submit(hold["room"], op, durable=True)
         if reply[:1] != b"+":
             raise StoreError(reply.decode(errors="replace"))
-        done = orjson.loads(reply[1:])["done"]
-        log.info("payment resolved", transfer=hold["t"], done=done)
-        await self._finish(shard, hold["t"], done=done)
+        done: bool = orjson.loads(reply[1:])["done"]
+        return done
 
     async def _finish(self, shard: str, transfer: str, *, done: bool) -> None:
         op = Op("wallet.settle" if done else "wallet.void", "", {"t": transfer})

@@ -15,6 +15,7 @@ import structlog
 
 from liveroom.core.clock import Clock
 from liveroom.errors import OutcomeUnknown, StoreError
+from liveroom.metrics import CommitMetrics
 from liveroom.store.port import Batch, Committed, Op, Store
 
 
@@ -57,6 +58,7 @@ class Batcher:
         store: Store,
         clock: Clock,
         *,
+        metrics: CommitMetrics,
         max_ops: int,
         patience_s: float,
         on_committed: Callable[[Committed], None],
@@ -64,12 +66,16 @@ class Batcher:
         self._scope = scope
         self._store = store
         self._clock = clock
+        self._metrics = metrics
         self._max_ops = max_ops
         self._patience_s = patience_s
         self._on_committed = on_committed
         self._queue: deque[_Pending] = deque()
         self._broadcast: deque[Broadcast] = deque()
         self._wanted = False
+        self._submitted = 0
+        self._answered = 0
+        self._goals: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._task: asyncio.Task[None] | None = None
         self.broadcasting = False
 
@@ -92,6 +98,7 @@ class Batcher:
         """
         deadline = self._clock.monotonic() + self._patience_s
         self._queue.append(_Pending(op, done, durable, repeatable or bool(op.key), deadline))
+        self._submitted += 1
         self._wake()
 
     def request(self, op: Op, *, durable: bool = False) -> asyncio.Future[bytes]:
@@ -124,6 +131,13 @@ class Batcher:
         while self._task is not None:
             await asyncio.wait([self._task])
 
+    async def answered(self) -> None:
+        """Wait until what was queued up to now was answered, whatever else keeps coming."""
+        if self._answered < self._submitted:
+            goal_met: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._goals.append((self._submitted, goal_met))
+            await goal_met
+
     def _wake(self) -> None:
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name=f"commit {self._scope}")
@@ -146,13 +160,22 @@ class Batcher:
             sent.kept,
             any(pending.durable for pending in taken),
         )
+        began = self._clock.monotonic()
         try:
             committed = await self._store.commit(self._scope, batch)
         except StoreError as exc:
+            self._metrics.failed(type(exc).__name__)
             self._failed(taken, exc)
+        except Exception as exc:
+            # A body that cannot be encoded, say: its batch is lost, those after it must not be.
+            log.exception("commit broke", scope=self._scope)
+            self._metrics.failed("fault")
+            self._failed([p._replace(deadline=0.0) for p in taken], OutcomeUnknown(repr(exc)))
         else:
+            self._metrics.committed(len(taken), self._clock.monotonic() - began)
             for pending, reply in zip(taken, committed.replies, strict=True):
                 _tell(pending, reply)
+            self._count_answered(len(taken))
             self._on_committed(committed)
         finally:
             self.broadcasting = False
@@ -167,7 +190,15 @@ class Batcher:
                 again.append(pending)
             else:
                 _tell(pending, error)
+        self._count_answered(len(taken) - len(again))
         self._queue.extendleft(reversed(again))
+
+    def _count_answered(self, count: int) -> None:
+        self._answered += count
+        while self._goals and self._goals[0][0] <= self._answered:
+            _, goal_met = self._goals.popleft()
+            if not goal_met.done():
+                goal_met.set_result(None)
 
 
 def _tell(pending: _Pending, reply: bytes | StoreError) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from liveroom.core.beat import BeatPolicy
 from liveroom.core.grid import BeatGrid
@@ -26,6 +27,14 @@ _CHECK_EVERY = 16  # viewers between two looks at the clock
 _LAG_S = 0.012  # after the grid point at which workers publish; covers the way through the store
 _PATIENCE_S = 0.004  # added while this worker's own block is still on its way
 _PATIENCE = 8
+_NEVER = 1 << 60  # bytes from which a message to one viewer is deflated: it may be secret
+
+
+class _Own(NamedTuple):
+    """What one viewer is given in place of the room's message."""
+
+    full: Message
+    essential: Message | None
 
 
 class Delivery:
@@ -104,7 +113,7 @@ class Delivery:
         cut = self._lanes.cut(now)
         viewers = list(self._viewers())
         full, essential = self._messages(cut)
-        personal = self._personal(cut)
+        personal = self._personal(cut, full.sheddable)
         self._metrics.cut(cut.counts, len(cut.ephemeral))
         self._on_cut()
         self._writing = True
@@ -122,8 +131,8 @@ class Delivery:
             items.append(event_item("sys.shed", cut.counts))
         return Message(items, self._deflate_min, missed), essential
 
-    def _personal(self, cut: Cut[Item]) -> dict[Viewer, list[Item]]:
-        """Return the whole list of items for each viewer that is given more than the others."""
+    def _personal(self, cut: Cut[Item], sheddable: Mapping[str, int]) -> dict[Viewer, _Own]:
+        """Return the messages of each viewer that is given more than the others."""
         users = {user for user, _ in cut.durable if user is not None}
         chosen = {viewer for user in users for viewer in self._by_user(user)}
         authors: dict[Viewer, list[Item]] = {}
@@ -131,14 +140,18 @@ class Delivery:
             author = self._by_session(lost.session)
             if author is not None:
                 authors.setdefault(author, []).append(kept_for_author(lost.item))
-        return {
-            viewer: [item for user, item in cut.durable if user in (None, viewer.user)]
-            + cut.latest
-            + [e.item for e in cut.ephemeral]
-            + ([event_item("sys.shed", cut.counts)] if cut.counts else [])
-            + authors.get(viewer, [])
-            for viewer in chosen | authors.keys()
-        }
+        rest = [e.item for e in cut.ephemeral]
+        rest += [event_item("sys.shed", cut.counts)] if cut.counts else []
+
+        def own(viewer: Viewer) -> _Own:
+            items = [item for user, item in cut.durable if user in (None, viewer.user)]
+            items += cut.latest
+            essential = Message(items, _NEVER, {}) if items else None
+            return _Own(
+                Message(items + rest + authors.get(viewer, []), _NEVER, sheddable), essential
+            )
+
+        return {viewer: own(viewer) for viewer in chosen | authors.keys()}
 
     def written(self, began: float, seconds: float, count: int) -> None:
         """Take note of a finished delivery."""
@@ -166,7 +179,7 @@ class _Writing:
         viewers: list[Viewer],
         full: Message,
         essential: Message | None,
-        personal: dict[Viewer, list[Item]],
+        personal: dict[Viewer, _Own],
         began: float,
     ) -> None:
         self._delivery = delivery
@@ -210,10 +223,9 @@ class _Writing:
         """Write while some viewers are given more than the others, or only some are given any."""
         while self._index < len(self._viewers) and now < until:
             viewer = self._viewers[self._index]
-            items = self._personal.get(viewer)
-            if items is not None:
-                own = Message(items, 1 << 60, self._full.sheddable)
-                viewer.deliver(own, own, now)
+            own = self._personal.get(viewer)
+            if own is not None:
+                viewer.deliver(own.full, own.essential, now)
             elif self._full.items:
                 viewer.deliver(self._full, self._essential, now)
             self._index += 1

@@ -7,7 +7,6 @@ moves over entries that were applied, in order, each once.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from typing import Protocol
 
@@ -43,6 +42,9 @@ class Sink(Protocol):
     def on_epoch(self, epoch: str) -> None:
         """Take that the log began anew: positions of before mean nothing any more."""
 
+    def on_caught_up(self) -> None:
+        """Take that the position was read anew, whether or not there were events in between."""
+
 
 class Follower:
     """The copy of one scope's log and states on this worker.
@@ -74,13 +76,16 @@ class Follower:
         self.filled = 0
         self._held: list[Publication] = []
         self._filling: asyncio.Task[None] | None = None
-        self._goal = _NOWHERE
+        self._stale = False
+        self._dead: set[str] = set()
         self._told = _NOWHERE
         self._overdue = _NOWHERE
         self.loaded = asyncio.Event()
 
     def take(self, publication: Publication) -> None:
         """Apply a publication now, or once the hole before it is filled."""
+        if publication.start.epoch in self._dead:
+            return
         if not self.loaded.is_set() or self._filling is not None:
             self._held.append(publication)
             return
@@ -88,8 +93,11 @@ class Follower:
 
     def told(self, position: Position) -> None:
         """Take a position that a commit answered; its publication is probably still on its way."""
-        if position.epoch:
-            self._told = position
+        if not position.epoch or position.epoch in self._dead:
+            return
+        self._told = position
+        if self.loaded.is_set() and not self.position.epoch:
+            self.resync()  # the scope's first write need not have had anything to publish
 
     def sweep(self) -> None:
         """Fill what was told before the last sweep and has not come by now."""
@@ -97,12 +105,13 @@ class Follower:
         if not self.loaded.is_set() or self._filling is not None or not overdue.epoch:
             return
         if overdue.epoch != self.position.epoch or overdue > self.position:
-            self._fill(overdue)
+            self.resync()
 
     def resync(self) -> None:
-        """Read the position and the states anew: the subscription was interrupted."""
+        """Read position, states and what is missing: something did not come, or may not have."""
+        self._stale = True
         if self._filling is None:
-            self._filling = asyncio.create_task(self._resync(), name=f"resync {self._scope}")
+            self._filling = asyncio.create_task(self._fill(), name=f"fill {self._scope}")
 
     async def close(self) -> None:
         """Stop filling."""
@@ -110,31 +119,37 @@ class Follower:
             self._filling.cancel()
             await asyncio.gather(self._filling, return_exceptions=True)
 
-    async def backfill(self, position: Position, limit: int) -> bool:
-        """Have the ring reach back to a position. False: it is too far back, or trimmed."""
-        if self.ring.after(position, None) is not None:
-            return True
-        if position.epoch != self.position.epoch or position > self.position:
-            return False
-        reach = self.ring.reach
-        assert reach is not None, "a loaded follower's ring has a start"
-        entries = await self._store.read_log(self._scope, position, limit + 1)
-        older = [self._entry(e) for e in entries if (e.seq, e.sub) <= (reach.seq, reach.sub)]
-        if len(older) > limit or not _contiguous(position, entries):
-            return False
-        if self.ring.reach == reach:  # else another resume did it meanwhile
-            self.ring.prepend(older, position)  # adds nothing when entries were dropped meanwhile
-        return self.ring.after(position, None) is not None
+    async def backfill(self, since: Position, limit: int) -> list[Entry] | None:
+        """Read what the ring does not hold any more for a viewer that stopped at a position.
+
+        Returns:
+            The entries after `since`, none if the ring reaches back that far; None: it cannot be
+            continued from there without a hole, or more than `limit` entries were missed.
+        """
+        if self.ring.after(since, None) is not None:
+            return []
+        here, reach = self.position, self.ring.reach
+        if since.epoch != here.epoch or since > here:
+            return None
+        page = await self._store.read_log(self._scope, _just_before(since), limit + 2)
+        entries = [self._entry(e) for e in page if (e.seq, e.sub) <= (here.seq, here.sub)]
+        if since.epoch != self.position.epoch or not entries or entries[-1].position != here:
+            return None
+        if entries[0].position == since:
+            del entries[0]
+        elif since.seq or since.sub or entries[0].position.seq > 1:
+            return None  # trimmed: what stood between is gone
+        if self.ring.reach == reach:  # the next one to come back finds them there
+            self.ring.prepend([e for e in entries if reach and e.position <= reach], since)
+        return entries if len(entries) <= limit else None
 
     # Applying.
 
     def _apply(self, publication: Publication) -> None:
         verdict = classify(self.position, publication.start, publication.end)
-        if verdict is Verdict.FOREIGN and not self.position.epoch:
-            self._begin(publication.start)  # the scope's first words
-        elif verdict in (Verdict.GAP, Verdict.FOREIGN):
+        if verdict in (Verdict.GAP, Verdict.FOREIGN):
             self._held.append(publication)
-            self._fill(publication.start)
+            self.resync()
             return
         for entry in publication.durables:
             self._append(publication.end.epoch, entry)
@@ -162,32 +177,24 @@ class Follower:
 
     # Filling.
 
-    def _fill(self, goal: Position) -> None:
-        if self._filling is None:
-            self._goal = goal
-            self._filling = asyncio.create_task(self._run_fill(), name=f"fill {self._scope}")
-
-    async def _run_fill(self) -> None:
-        await self._until_done(lambda: self._catch_up(self._goal))
-
-    async def _resync(self) -> None:
-        await self._until_done(self._load_or_catch_up)
-
-    async def _until_done(self, work: Callable[[], object]) -> None:
-        """Do it until the store lets us, then apply what was held back meanwhile."""
+    async def _fill(self) -> None:
+        """Catch up until the store lets us, then apply what was held back meanwhile."""
         delay = 0.05
         try:
-            while True:
-                with contextlib.suppress(StoreError):
-                    await work()  # type: ignore[misc]  # an awaitable of nothing
-                    break
-                await asyncio.sleep(delay)
-                delay = min(1.0, delay * 2)
+            while self._stale:
+                self._stale = False  # what is asked for from here on calls for another round
+                try:
+                    await self._load_or_catch_up()
+                except StoreError:
+                    self._stale = True
+                    await asyncio.sleep(delay)
+                    delay = min(1.0, delay * 2)
         finally:
             self._filling = None
         held, self._held = self._held, []
         for publication in held:
             self.take(publication)
+        self._sink.on_caught_up()
 
     async def _load_or_catch_up(self) -> None:
         position, states = await self._ask()
@@ -208,8 +215,9 @@ class Follower:
 
     async def _catch_up(self, goal: Position) -> None:
         """Read the log up to a goal; a log that is not ours any more begins a new epoch."""
-        if not self.position.epoch:  # the scope was unknown until now: all of its log is news
+        if goal.epoch and not self.position.epoch:  # unknown until now: all of its log is news
             self._begin(Position(goal.epoch, 0, 0))
+            self._sink.on_epoch(goal.epoch)
         if goal.epoch != self.position.epoch or not await self._same_history(goal):
             await self._begin_anew(goal)
             return
@@ -233,8 +241,7 @@ class Follower:
             return False
         if not ours or self.position.sub:
             return True
-        before = self.position._replace(seq=self.position.seq - 1, sub=2**31)
-        theirs = await self._store.read_log(self._scope, before, 1)
+        theirs = await self._store.read_log(self._scope, _just_before(self.position), 1)
         return not theirs or theirs[0].item == ours[-1]
 
     async def _begin_anew(self, goal: Position) -> None:
@@ -248,11 +255,16 @@ class Follower:
             self._take_state(state)
 
     def _begin(self, position: Position) -> None:
+        self._dead.add(self.position.epoch)
+        self._dead -= {position.epoch, ""}
         self.position = position
+        self._told = self._overdue = _NOWHERE  # an epoch that is over is not overdue
         self.ring.reset(position)
         self.states.clear()
 
 
-def _contiguous(position: Position, entries: list[LogEntry]) -> bool:
-    """Whether nothing was trimmed between a position and the entries read after it."""
-    return not entries or entries[0].seq <= position.seq + 1
+def _just_before(position: Position) -> Position:
+    """Return what to read the log after so that the entry at a position comes first."""
+    if position.sub:
+        return position._replace(sub=position.sub - 1)
+    return position._replace(seq=max(0, position.seq - 1), sub=2**31 if position.seq else 0)

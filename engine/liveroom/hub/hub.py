@@ -27,6 +27,7 @@ log = structlog.get_logger("liveroom.hub")
 SWEEP_S = 2.0
 """How often positions are compared; a hole is filled after at most two sweeps."""
 _TOUCH_EVERY = 2  # sweeps between two position questions for a quiet room
+_TRIM_EVERY = 30  # sweeps between two looks at the age of a room's log
 UNLOAD_AFTER_S = 30.0
 
 
@@ -80,6 +81,10 @@ class Hub:
         """Wait until every command that was taken is answered."""
         await asyncio.gather(*(room.batcher.drain() for room in list(self.rooms.values())))
 
+    async def answered(self) -> None:
+        """Wait until what was taken up to now is answered, whatever else keeps coming."""
+        await asyncio.gather(*(room.batcher.answered() for room in list(self.rooms.values())))
+
     # Engine, for plugins.
 
     async def commit(self, scope: str, ops: Sequence[Op], *, durable: bool = False) -> Committed:
@@ -117,7 +122,9 @@ class Hub:
     def room_for(self, room_id: str) -> Room:
         """Return a room, loading it if this worker does not serve it yet."""
         room = self.rooms.get(room_id)
-        if room is None:
+        if room is not None:
+            room.idle_since = self.clock.monotonic()
+        else:
             room = self.rooms[room_id] = Room(room_id, self)
             self.metrics.rooms.set(len(self.rooms))
             task = asyncio.create_task(self._subscribe(room), name=f"load {room_id}")
@@ -171,8 +178,11 @@ class Hub:
         self.metrics.channel_silence_s.set(self.store.silent_for())
         for room in list(self.rooms.values()):
             room.follower.sweep()
+            room.count_filled()
             if self._sweeps % _TOUCH_EVERY == 0 and not room.batcher.busy:
                 room.batcher.touch()
+            if self._sweeps % _TRIM_EVERY == 0:
+                room.trim()
             if self._may_unload(room, now):
                 await self._unload(room)
 
@@ -182,10 +192,12 @@ class Hub:
 
     async def _unload(self, room: Room) -> None:
         await self.store.unsubscribe(room.id)
-        if not room.viewers:
-            del self.rooms[room.id]
-            self.metrics.rooms.set(len(self.rooms))
-            await room.close()
+        if not self._may_unload(room, self.clock.monotonic()):  # somebody came meanwhile
+            await self.store.subscribe(room.id)
+            return
+        del self.rooms[room.id]
+        self.metrics.rooms.set(len(self.rooms))
+        await room.close()
 
 
 async def _repeat(seconds: float, job: Callable[[], Any]) -> None:

@@ -7,7 +7,7 @@ delivery. Then its catch-up ends exactly where the next frame begins.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -15,6 +15,7 @@ import orjson
 import structlog
 
 from liveroom.core.position import Position
+from liveroom.core.ring import Entry
 from liveroom.errors import CommandError
 from liveroom.hub.viewer import Viewer
 from liveroom.protocol.items import Item
@@ -43,6 +44,7 @@ class Snapshot(NamedTuple):
 class _Joiner(NamedTuple):
     viewer: Viewer
     from_position: Position
+    older: Sequence[Entry]  # what follows the position and is not in the ring any more
     greet: Callable[[], Item]
     done: asyncio.Future[None]
 
@@ -88,12 +90,12 @@ class Joining:
     ) -> None:
         """Send the greeting and what was missed, and put the viewer into the fan-out."""
         await self._room.follower.loaded.wait()
-        since = await self._resumable(resume)
+        older = await self._resumable(resume)
         snapshot = await self._current_snapshot()
-        resumed = since is not None
+        resumed = resume is not None and older is not None
         parts = b"{}" if resumed else snapshot.parts
 
-        start = since if since is not None else snapshot.position
+        start = _position_of(resume) if resume is not None and resumed else snapshot.position
 
         def greeting() -> Item:
             head = self._head(viewer, start, resumed)
@@ -101,7 +103,7 @@ class Joining:
             return Item(b'{"re":%b,"d":%b}' % (_number(hello_id), head[:-1] + rest))
 
         done = asyncio.get_running_loop().create_future()
-        joiner = _Joiner(viewer, start, greeting, done)
+        joiner = _Joiner(viewer, start, older or (), greeting, done)
         if not self._attach(joiner):
             self._waiting.append(joiner)
         await done
@@ -130,27 +132,36 @@ class Joining:
             start.epoch == position.epoch and start > position
         ):
             return False  # the snapshot is ahead of what came through the channel
-        missed = room.follower.ring.after(start, joiner.viewer.user)
+        user, older = joiner.viewer.user, joiner.older
+        missed = room.follower.ring.after(older[-1].position if older else start, user)
         if missed is None:
             joiner.done.set_exception(CommandError("unavailable", "the room has just begun anew"))
             return True
-        items = [joiner.greet(), *map(Item, missed)]
-        joiner.viewer.send(items)
+        known = [entry.item for entry in older if entry.user in (None, user)]
+        joiner.viewer.send([joiner.greet(), *map(Item, known), *map(Item, missed)])
+        room.remove(joiner.viewer)  # it may have been greeted twice
         room.add(joiner.viewer)
         joiner.done.set_result(None)
         return True
 
-    async def _resumable(self, resume: Resume | None) -> Position | None:
-        """Return the position to go on from, or None where it cannot be continued."""
+    async def _resumable(self, resume: Resume | None) -> Sequence[Entry] | None:
+        """Return what was missed before the ring begins, or None where it cannot be continued."""
         if resume is None:
             return None
-        since = Position(resume.epoch, resume.seq, resume.sub)
+        since = _position_of(resume)
         limit = self._hub.settings.resume_max
-        if await self._room.follower.backfill(since, limit):
-            missed = self._room.follower.ring.after(since, None)
-            if missed is not None and len(missed) <= limit:
-                return since
-        return None
+        if await self._is_beyond_the_log(since):
+            return None
+        older = await self._room.follower.backfill(since, limit)
+        missed = self._room.follower.ring.after(since, None)
+        return None if missed is not None and len(missed) > limit else older
+
+    async def _is_beyond_the_log(self, since: Position) -> bool:
+        """Whether the store itself does not reach a position: it lost what led up to it."""
+        here = self._room.position
+        if since.epoch != here.epoch or since <= here:
+            return False
+        return since > (await self._take_snapshot()).position
 
     async def _current_snapshot(self) -> Snapshot:
         """Return a snapshot not older than a beat; those who join together share one."""
@@ -193,6 +204,10 @@ class Joining:
                 "beat_ms": hub.settings.beat_ms,
             }
         )
+
+
+def _position_of(resume: Resume) -> Position:
+    return Position(resume.epoch, resume.seq, resume.sub)
 
 
 def _number(value: int | None) -> bytes:

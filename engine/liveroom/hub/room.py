@@ -19,6 +19,7 @@ from liveroom.hub.ingress import Ingress, unpack_block
 from liveroom.hub.joining import Joining
 from liveroom.hub.viewer import Viewer
 from liveroom.plugin.context import Member
+from liveroom.plugin.spec import Delivery as Delivered
 from liveroom.protocol.items import Item, event_item
 from liveroom.store.port import Committed, LogEntry, Op, StateItem
 
@@ -48,6 +49,7 @@ class Room:
         self._users: dict[str, list[Viewer]] = {}
         self._sessions: dict[str, Viewer] = {}
         self._values: dict[str, Any] = {}
+        self._filled = 0
         settings = hub.settings
         self.due_ms = 0
         self.observer: Callable[[LogEntry], None] | None = None
@@ -56,6 +58,7 @@ class Room:
             room_id,
             hub.store,
             hub.clock,
+            metrics=hub.metrics.commit,
             max_ops=settings.commit_max_ops,
             patience_s=settings.store_timeout_ms / 1000,
             on_committed=self._on_committed,
@@ -121,6 +124,9 @@ class Room:
         must: bool = False,
     ) -> None:
         """Send an ephemeral event with the next beat (see `RoomHandle.publish`)."""
+        spec = self._hub.manager.events.get(event)
+        if spec is None or spec.delivery is not Delivered.EPHEMERAL:
+            raise LookupError(f"{event} is not declared as an ephemeral event")
         user, session = (member.claims.user, member.session) if member is not None else ("", "")
         item = event_item(event, d, self._hub.grid.server_ms(self._hub.clock.monotonic()))
         self._ingress.add(Ephemeral(event, user, session, weight, must, item))
@@ -162,9 +168,14 @@ class Room:
         """Tell every viewer that its position means nothing any more."""
         self._values.clear()
         self._hub.metrics.epochs.inc()
+        # In the lane of the durable events: it stands between those of the two epochs.
         gap = event_item("sys.gap", {"from": None, "to": None, "epoch": epoch})
-        for viewer in self.viewers:
-            viewer.send([gap])
+        self._lanes.add_durable(None, gap)
+        self._delivery.request()
+
+    def on_caught_up(self) -> None:
+        """Let those in who waited for the position to be known."""
+        self.joining.settled()
 
     # Viewers.
 
@@ -198,6 +209,16 @@ class Room:
         """Return the connections of a user in this room."""
         return tuple(self._users.get(user, ()))
 
+    def count_filled(self) -> None:
+        """Count what was read from the log since the last time."""
+        self._hub.metrics.filled.inc(self.follower.filled - self._filled)
+        self._filled = self.follower.filled
+
+    def trim(self) -> None:
+        """Have the log drop what is older than it needs to be."""
+        op = Op("sys.trim", "", {"older_ms": self._hub.settings.log_max_age_s * 1000})
+        self.batcher.submit(op, _log_fault(op))
+
     @property
     def settled(self) -> bool:
         """Whether every durable event that was applied was also cut for delivery."""
@@ -212,7 +233,8 @@ class Room:
         await self.follower.close()
 
     def _shedder(self, kind: str) -> FairShedder[Any]:
-        per_s = self._hub.manager.events[kind].per_s
+        spec = self._hub.manager.events.get(kind)  # another worker may have more plugins
+        per_s = None if spec is None else spec.per_s
         return FairShedder(self._hub.settings.danmaku_per_s if per_s is None else per_s)
 
     def _flush(self) -> None:

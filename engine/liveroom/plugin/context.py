@@ -6,15 +6,16 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-from liveroom.auth.claims import Claims, Role
+from liveroom.auth.claims import ANY_ROOM, Claims, Role
 from liveroom.config import Settings
 from liveroom.core.clock import Clock
 from liveroom.core.position import Position
+from liveroom.errors import CommandError
 from liveroom.protocol.messages import Body
 from liveroom.store.port import Committed, Op
 
 
-__all__ = ["Call", "Engine", "Member", "RoomHandle"]
+__all__ = ["Call", "Engine", "Member", "RoomHandle", "expect_any_room"]
 
 B = TypeVar("B", bound=Body)
 
@@ -103,6 +104,16 @@ class Call(Generic[B]):
     def role(self) -> Role:
         """The sender's role."""
         return self.member.claims.role
+
+
+def expect_any_room(call: Call[Any]) -> None:
+    """Check that the token is for every room: what the command changes is not the room's own.
+
+    Raises:
+        CommandError: `forbidden`.
+    """
+    if call.member.claims.room != ANY_ROOM:
+        raise CommandError("forbidden", f"{call.op} needs a token for every room")
 
 
 class Engine(Protocol):

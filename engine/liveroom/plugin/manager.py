@@ -14,9 +14,10 @@ from typing import Any
 
 import structlog
 
+from liveroom.auth.claims import Role
 from liveroom.errors import CommandError, ConfigError
 from liveroom.plugin.context import Call, Engine, Member, RoomHandle
-from liveroom.plugin.spec import CommandSpec, EventSpec, Plugin, Result, StateSpec
+from liveroom.plugin.spec import CommandSpec, EventSpec, Plugin, Result, StateSpec, Surface
 from liveroom.store.port import LogEntry, Op
 
 
@@ -38,6 +39,20 @@ class Bound:
         self.handle: Callable[[Call[Any]], Result | Awaitable[Result]] = getattr(
             plugin, spec.handler
         )
+
+    def check(self, surface: Surface, role: Role, key: str | None) -> None:
+        """Check that a caller may send this command here.
+
+        Raises:
+            CommandError: `unknown_op` on another surface, `forbidden`, `key_required`.
+        """
+        spec = self.spec
+        if surface not in spec.surfaces:
+            raise CommandError("unknown_op", f"{spec.op} is not a command of {surface.value}")
+        if not role.at_least(spec.role):
+            raise CommandError("forbidden", f"{spec.op} needs the role {spec.role.value}")
+        if spec.keyed and not key:
+            raise CommandError("key_required")
 
 
 class PluginManager:
@@ -101,18 +116,19 @@ class PluginManager:
         Raises:
             CommandError: an inspector refused it.
         """
-        waits: list[Awaitable[None]] = []
+        waits: list[tuple[Plugin, Awaitable[None]]] = []
         for plugin in self._inspect:
             try:
                 wait = plugin.inspect(call)
             except CommandError:
+                _discard(waits)
                 raise
             except Exception:  # noqa: BLE001  # isolation: any fault of a plugin stays its own
                 self._fault(plugin, "inspect")
             else:
                 if wait is not None:
-                    waits.append(wait)
-        return waits
+                    waits.append((plugin, wait))
+        return [self._finish(waits)] if waits else []
 
     def joined(self, room: RoomHandle, member: Member) -> None:
         """Tell that a viewer is in the room."""
@@ -133,12 +149,40 @@ class PluginManager:
         """Return the operations that plugins gathered."""
         ops: list[Op] = []
         for plugin in self._flush:
-            ops += self._guard(plugin, plugin.flush, room) or ()
+            try:
+                ops += list(plugin.flush(room))  # may be a generator: it has to run in here
+            except Exception:  # noqa: BLE001  # isolation: any fault of a plugin stays its own
+                self._fault(plugin, "flush")
         return ops
 
     def fault(self, plugin: Plugin, where: str) -> None:
         """Log and count an exception of a plugin; call it while handling the exception."""
         self._fault(plugin, where)
+
+    async def _finish(self, waits: list[tuple[Plugin, Awaitable[None]]]) -> None:
+        """Wait for inspectors, one after the other. Raises CommandError."""
+        try:
+            while waits:
+                plugin, wait = waits.pop(0)
+                await self._finish_one(plugin, wait)
+        finally:
+            _discard(waits)
+
+    async def _finish_one(self, plugin: Plugin, wait: Awaitable[None]) -> None:
+        try:
+            await wait
+        except CommandError:
+            raise
+        except Exception:  # noqa: BLE001  # isolation: any fault of a plugin stays its own
+            self._fault(plugin, "inspect")
+
+    def failed(self, op: str) -> None:
+        """Log and count what went wrong in a command, or in its Lua handler."""
+        bound = self.commands.get(op)
+        if bound is None:
+            log.error("command failed", op=op, exc_info=sys.exception())
+        else:
+            self._fault(bound.plugin, op)
 
     def _guard(self, plugin: Plugin, hook: Callable[..., Any], *args: Any) -> Any:
         try:
@@ -176,6 +220,13 @@ def _commands_of(plugin: Plugin) -> Iterable[CommandSpec]:
         spec = getattr(method, "__command__", None)
         if spec is not None:
             yield spec
+
+
+def _discard(waits: Iterable[tuple[Plugin, Awaitable[None]]]) -> None:
+    """Let go of what nobody will wait for."""
+    for _, wait in waits:
+        if inspect.iscoroutine(wait):
+            wait.close()
 
 
 def _claim(what: str, table: dict[str, Any], name: str, owner: Any) -> None:

@@ -6,6 +6,7 @@ bad command of a list gets its own error and the good ones still count.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Union
 
@@ -15,7 +16,11 @@ from liveroom.errors import CommandError
 from liveroom.protocol.messages import Body, Envelope, envelope_type
 
 
-__all__ = ["CommandDecoder", "Incoming", "op_of"]
+__all__ = ["CommandDecoder", "Incoming", "body_digest", "op_of"]
+
+
+# ValueError: MessagePack strings that are not UTF-8.
+_UNDECODABLE = (msgspec.DecodeError, RecursionError, ValueError)
 
 
 class Incoming(NamedTuple):
@@ -67,14 +72,14 @@ class CommandDecoder:
                     return [_good(command) for command in commands]
             else:
                 return [_good(self._one[binary].decode(data))]
-        except (msgspec.DecodeError, RecursionError):
+        except _UNDECODABLE:
             pass
         return self._take_apart(data, binary)
 
     def _take_apart(self, data: bytes, binary: bool) -> list[Incoming]:
         try:
             raw = self._raw[binary].decode(data)
-        except (msgspec.DecodeError, RecursionError, ValueError) as exc:
+        except _UNDECODABLE as exc:
             codec = "MessagePack" if binary else "JSON"
             raise CommandError("bad_message", f"expected {codec}: {exc}") from exc
         parts = raw if isinstance(raw, list) else [raw]
@@ -103,6 +108,12 @@ class CommandDecoder:
 def op_of(command: Envelope) -> str:
     """Return the op name of a decoded command."""
     return command.__struct_config__.tag  # type: ignore[return-value]  # always a string here
+
+
+def body_digest(op: str, body: Body) -> str:
+    """Return what tells two bodies of one idempotency key apart, on whatever surface they came."""
+    encoded = msgspec.json.encode(body, order="deterministic")
+    return hashlib.blake2b(op.encode() + b"\n" + encoded, digest_size=12).hexdigest()
 
 
 def _good(command: Envelope) -> Incoming:

@@ -25,8 +25,9 @@ __all__ = [
     "envelope_type",
 ]
 
-ROOM_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
-KEY_PATTERN = r"^[A-Za-z0-9_.:-]{1,64}$"
+# Python's $ also matches before a newline at the end; the look-ahead reads alike in JSON Schema.
+ROOM_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$(?!\n)"
+KEY_PATTERN = r"^[A-Za-z0-9_.:-]{1,64}$(?!\n)"
 
 MAX_SAFE = 2**53 - 1
 """The largest whole number that every JSON reader keeps exactly."""

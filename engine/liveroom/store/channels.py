@@ -19,7 +19,7 @@ from typing import Any
 
 import structlog
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import MovedError, RedisError, ResponseError
 
 from liveroom.errors import StoreError
 from liveroom.store.link import Link
@@ -116,10 +116,10 @@ class ChannelLink:
         try:
             await connection.connect()  # type: ignore[no-untyped-call]  # untyped in redis-py
             await connection.send_command("SUBSCRIBE", self._canary, check_health=False)
+            self._connection = connection  # before the rest: a channel may be added meanwhile
+            self.last_heard = time.monotonic()
             for channel in list(self.channels):
                 await connection.send_command("SSUBSCRIBE", channel, check_health=False)
-            self._connection = connection
-            self.last_heard = time.monotonic()
             while True:
                 self._handle(await self._next(connection))
         finally:
@@ -135,9 +135,11 @@ class ChannelLink:
 
     def _handle(self, reply: Any) -> None:
         self.last_heard = time.monotonic()
-        if isinstance(reply, ResponseError):
+        if isinstance(reply, MovedError):
             self._moved(str(reply))
             return
+        if isinstance(reply, ResponseError):  # which subscription it was is not said: all anew
+            raise reply
         kind, channel = reply[0], reply[1]
         if kind == b"smessage":
             self._on_message(channel, reply[2])

@@ -62,10 +62,12 @@ class Link:
                 await connection.send_packed_command(packed, check_health=False)
                 return [await future for future in futures]
         except TimeoutError as exc:
-            self._break(f"no answer within {self._timeout_s} s")
+            if connection is self._connection:  # else others go on over a new one
+                self._break(f"no answer within {self._timeout_s} s")
             raise OutcomeUnknown(f"no answer within {self._timeout_s} s") from exc
         except RedisError as exc:
-            self._break(str(exc))
+            if connection is self._connection:
+                self._break(str(exc))
             raise OutcomeUnknown(str(exc)) from exc
 
     async def close(self) -> None:

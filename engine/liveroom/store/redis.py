@@ -10,7 +10,7 @@ from typing import Any
 import msgpack
 import orjson
 import structlog
-from redis.exceptions import ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 
 from liveroom.core.position import Position
 from liveroom.errors import ConfigError, OutcomeUnknown, StoreError, StoreUnavailable
@@ -176,6 +176,9 @@ class RedisStore:
                 asking = ""
                 if not isinstance(reply, ResponseError):
                     return reply
+                if isinstance(reply, NoScriptError):  # the whole script cannot be unknown
+                    command = ("EVAL", self._script.source, *command[2:])
+                    continue
                 asking = await self._after_refusal(address, reply)
                 last = str(reply)
             except StoreUnavailable as exc:
@@ -210,9 +213,7 @@ class RedisStore:
         """Do what an error reply asks for; return the address to ask next, if it named one."""
         text = _error_text(error)
         word, _, rest = text.partition(" ")
-        if word == "NOSCRIPT":
-            await self._load_script(address)
-        elif word == "ASK":
+        if word == "ASK":
             return rest.split()[-1]
         elif word == "MOVED":
             await self._topology.refresh()
@@ -221,12 +222,14 @@ class RedisStore:
             await self._links.pop(address).close()
             await self._topology.refresh()
         elif word not in _NOT_NOW:
-            raise StoreError(text)
+            raise OutcomeUnknown(text)  # the script broke off: what it wrote before, it wrote
         return ""
 
     async def _load_script(self, address: str) -> None:
         (reply,) = await self._link(address).exchange(("SCRIPT", "LOAD", self._script.source))
         if isinstance(reply, ResponseError):
+            if _error_text(reply).partition(" ")[0] in _NOT_NOW:
+                raise StoreUnavailable(str(reply))
             raise ConfigError("redis", "a server that takes the commit script", str(reply))
 
     # Which node is listened to for what.
@@ -295,7 +298,6 @@ def _error_text(error: ResponseError) -> str:
     kind = type(error).__name__
     text = str(error)
     words = {
-        "NoScriptError": "NOSCRIPT",
         "MovedError": "MOVED",
         "AskError": "ASK",
         "TryAgainError": "TRYAGAIN",

@@ -10,7 +10,7 @@ from aiohttp import web
 from liveroom.node import Node
 from liveroom.plugin.spec import Surface
 from liveroom.protocol.handshake import SAME_HOST, HandshakePolicy
-from liveroom.web.api import api_routes
+from liveroom.web.api import api_app
 from liveroom.web.page import page_routes
 from liveroom.web.upgrade import Upgrade
 
@@ -39,7 +39,7 @@ class Web:
         app[NODE] = node
         for upgrade, surface in zip(self._upgrades, (Surface.VIEWER, Surface.CONTROL), strict=True):
             app.router.add_route("*", surface.value, upgrade.handle)
-        app.router.add_routes(api_routes(node))
+        app.add_subapp("/api", api_app(node))
         app.router.add_routes(page_routes(node))
         self._runner = web.AppRunner(app, keepalive_timeout=_IDLE_S, access_log=None)
         self._sites: list[web.BaseSite] = []

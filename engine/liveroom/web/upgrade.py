@@ -74,8 +74,10 @@ class Upgrade:
             bucket = self._admit(request)
         except HandshakeRefused as exc:
             self._front.hub.metrics.handshakes_refused.labels(str(exc.status)).inc()
-            headers = dict(exc.headers) | {"Connection": "close"}
-            return web.Response(status=exc.status, text=exc.reason + "\n", headers=headers)
+            headers = {"Connection": "close"} | dict(exc.headers)
+            response = web.Response(status=exc.status, text=exc.reason + "\n", headers=headers)
+            response.force_close()  # the header alone would not: what came behind would be served
+            return response
         transport = request.transport
         if transport is None:
             self._front.addresses.release(bucket)
@@ -114,4 +116,6 @@ def _detach(handler: RequestHandler, transport: asyncio.Transport, connection: C
     handler.transport = None
     handler.force_close()
     handler.connection_lost(None)
+    if not transport.is_reading():  # aiohttp pauses when much came behind the request
+        transport.resume_reading()
     return early

@@ -7,7 +7,7 @@ local function refusal_json(err)
 end
 
 -- A scope that was only asked about leaves no trace: its epoch is stored with its first write.
-local touched = false
+local touched = ARGV[2] ~= '' or ARGV[3] ~= ''
 local function new_epoch()
   local salt = redis.sha1hex(base .. clock[1] .. clock[2] .. request.w)
   return string.format('%.0f-%s', now, string.sub(salt, 1, 8))
@@ -15,8 +15,7 @@ end
 epoch = epoch or new_epoch()
 
 local function log_event(event)
-  local body = type(event.body) == 'string' and event.body or cjson.encode(event.body)
-  local item
+  local body, item = event.body, nil
   if event.user then
     sub = sub + 1
     item = string.format('{"ev":"%s","seq":%d,"sub":%d,"ts":%.0f,"d":%s}', event.name, seq, sub, now, body)
@@ -34,7 +33,10 @@ end
 
 local function apply()
   touched = touched or #writes > 0 or #emits > 0 or #pending_states > 0
-  for i = 1, #writes do call(unpack(writes[i])) end
+  for i = 1, #writes do
+    local done = redis.pcall(unpack(writes[i]))
+    if type(done) == 'table' and done.err then return done.err end -- a handler's mistake
+  end
   for i = 1, #emits do log_event(emits[i]) end
   for i = 1, #pending_states do
     local s = pending_states[i]
@@ -62,6 +64,8 @@ local function answer(result)
   return '+' .. cjson.encode(result)
 end
 
+local function answered(handler, op) return answer(handler(op)) end
+
 local function run(op)
   local slot = op.k and key('k:' .. op.u .. ':' .. op.k)
   if slot then
@@ -71,11 +75,13 @@ local function run(op)
   local handler = ops[op.n]
   if not handler then return '-' .. cjson.encode({code = 'unknown_op', msg = 'no handler for ' .. op.n}) end
   begin()
-  local ok, result = pcall(handler, op)
+  local ok, result = pcall(answered, handler, op)
   local reply, final
-  if ok then
-    apply()
-    reply, final = answer(result), true
+  local broken = ok and apply()
+  if broken then
+    reply = '!' .. broken
+  elseif ok then
+    reply, final = result, true
   else
     reply, final = refusal_json(result)
   end
@@ -96,13 +102,47 @@ ops['sys.epoch'] = function(op)
   write('HSET', base, 'epoch', epoch)
 end
 
+-- Drops log entries older than a while; the log's length is bounded by every XADD.
+ops['sys.trim'] = function(op)
+  local entries = call('XRANGE', key('log'), '-', '+', 'COUNT', 500)
+  local oldest = now - op.d.older_ms
+  for _, entry in ipairs(entries) do
+    if tonumber(string.match(entry[2][2], '"ts":(%d+)')) >= oldest then
+      if entry ~= entries[1] then write('XTRIM', key('log'), 'MINID', entry[1]) end
+      return nil
+    end
+  end
+  if #entries > 0 then write('XTRIM', key('log'), 'MINID', entries[#entries][1]) end
+end
+
+local function truncate(queue, size)
+  for i = #queue, size + 1, -1 do queue[i] = nil end
+end
+
+-- Runs what several features add to; a broken one is skipped, as a hook on the worker is.
+local function guarded(hook, ...)
+  local sizes = {#writes, #emits, #pending_states}
+  local ok, result = pcall(hook, ...)
+  if ok then return result end
+  if type(result) == 'table' and result.refusal then error(result) end
+  redis.log(redis.LOG_WARNING, 'liveroom: hook skipped: ' .. refusal_json(result))
+  truncate(writes, sizes[1])
+  truncate(emits, sizes[2])
+  truncate(pending_states, sizes[3])
+end
+
+local function part_json(part, ...)
+  local value = part(...)
+  if value ~= nil then return json(value) end
+end
+
 -- What everyone who joins is shown.
 ops['sys.snapshot'] = function()
   local fields = {}
   for name, part in pairs(parts) do
-    local value = part()
+    local value = guarded(part_json, part)
     if value ~= nil then
-      fields[#fields + 1] = cjson.encode(name) .. ':' .. (type(value) == 'string' and value or cjson.encode(value))
+      fields[#fields + 1] = cjson.encode(name) .. ':' .. value
     end
   end
   return string.format('{"epoch":%s,"seq":%d,"sub":%d,"parts":{%s}}',
@@ -111,12 +151,12 @@ end
 
 -- A viewer comes in: features may refuse, take note, and add what only this viewer is shown.
 ops['sys.join'] = function(op)
-  for _, join in ipairs(joins) do join(op) end
+  for _, join in ipairs(joins) do guarded(join, op) end
   local fields = {}
   for name, part in pairs(own) do
-    local value = part(op.u, op)
+    local value = guarded(part_json, part, op.u, op)
     if value ~= nil then
-      fields[#fields + 1] = cjson.encode(name) .. ':' .. (type(value) == 'string' and value or cjson.encode(value))
+      fields[#fields + 1] = cjson.encode(name) .. ':' .. value
     end
   end
   return '{' .. table.concat(fields, ',') .. '}'
@@ -150,14 +190,15 @@ end
 local function flush_states()
   local out = {}
   for _, name in ipairs(state_order) do
-    local version = call('HINCRBY', key('stv'), name, 1)
-    local body = states[name]
-    if type(body) ~= 'string' then body = cjson.encode(body) end
-    local item = string.format('{"st":%s,"v":%d,"d":%s}', cjson.encode(name), version, body)
-    call('HSET', key('st'), name, item)
-    out[#out + 1] = name
-    out[#out + 1] = version
-    out[#out + 1] = item
+    local ok, body = pcall(json, states[name])
+    if ok then
+      local version = call('HINCRBY', key('stv'), name, 1)
+      local item = string.format('{"st":%s,"v":%d,"d":%s}', cjson.encode(name), version, body)
+      call('HSET', key('st'), name, item)
+      out[#out + 1] = name
+      out[#out + 1] = version
+      out[#out + 1] = item
+    end
   end
   return out
 end
@@ -169,7 +210,7 @@ local function publish(state_items)
   }))
 end
 
-local reply = {now, epoch, 0, 0, 0}
+local reply = {now, '', 0, 0, 0}
 run_due()
 for i, op in ipairs(request.o) do reply[i + 5] = run(op) end
 for _, finish in ipairs(cache) do finish() end
@@ -179,6 +220,6 @@ if touched and not meta[1] then call('HSET', base, 'epoch', epoch) end
 if seq ~= start_seq or sub ~= start_sub then call('HSET', base, 'seq', seq, 'sub', sub) end
 publish(state_items)
 local soonest = call('ZRANGE', key('due'), 0, 0, 'WITHSCORES')
-if not touched and not meta[1] then reply[2] = '' end
+if touched or meta[1] then reply[2] = epoch end
 reply[3], reply[4], reply[5] = seq, sub, tonumber(soonest[2] or 0)
 return reply

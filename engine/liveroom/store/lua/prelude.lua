@@ -49,8 +49,12 @@ end
 local function write(...) writes[#writes + 1] = {...} end
 
 -- A durable event for everyone (`emit`) or for one viewer (`emit_to`).
-local function emit(name, body) emits[#emits + 1] = {name = name, body = body} end
-local function emit_to(user, name, body) emits[#emits + 1] = {name = name, body = body, user = user} end
+local function json(body) return type(body) == 'string' and body or cjson.encode(body) end
+local function emit(name, body) emits[#emits + 1] = {name = name, body = json(body)} end
+local function emit_to(user, name, body)
+  if not user then error('emit_to: expected a user') end
+  emits[#emits + 1] = {name = name, body = json(body), user = user}
+end
 
 -- The newest value of a `latest` key; only the last of a batch is written and sent.
 local function state(name, body) pending_states[#pending_states + 1] = {name = name, body = body} end
@@ -69,8 +73,9 @@ end
 
 -- Two hosts must not fight: refuse unless the `latest` key still has the version that was seen.
 local function expect_version(name, wanted)
-  if wanted == nil then return end
+  if wanted == nil or wanted == cjson.null then return end
   local version = tonumber(call('HGET', key('stv'), name) or 0)
+  if states[name] ~= nil then version = version + 1 end -- changed by an earlier op of this batch
   if version ~= wanted then
     fail('version_conflict', 'expected version ' .. wanted .. ' of ' .. name, {version = version})
   end

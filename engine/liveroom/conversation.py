@@ -1,0 +1,312 @@
+"""What one connection says and is told: hello, commands, replies (layer 7, under `Connection`).
+
+A command that needs the store is answered by the batch that it rode in; one that has to wait for
+something else runs as a task that outlives the connection, so that money in flight is finished.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import secrets
+from collections.abc import Awaitable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from liveroom.auth.claims import Claims, TokenError
+from liveroom.errors import CloseError, CommandError, OutcomeUnknown, StoreError
+from liveroom.hub.room import Room
+from liveroom.hub.viewer import Viewer
+from liveroom.plugin.context import Call
+from liveroom.plugin.manager import Bound
+from liveroom.plugin.spec import Commit, Result, Surface
+from liveroom.protocol.codec import Incoming, body_digest
+from liveroom.protocol.items import Item, refusal_item, reply_item, stored_reply_item
+from liveroom.protocol.messages import Hello, Resume
+from liveroom.protocol.session import Act, Session
+from liveroom.store.port import Op
+from liveroom.store.replies import refusal
+
+
+if TYPE_CHECKING:
+    from liveroom.connection import Connection
+    from liveroom.front import Front
+
+__all__ = ["HANDLED", "Conversation"]
+
+log = structlog.get_logger("liveroom.connection")
+
+HANDLED = object()
+"""What a system command returns that has answered by itself."""
+
+
+class Conversation:
+    """The commands of one connection.
+
+    Args:
+        front: what all connections of the worker share.
+        connection: where replies go.
+        surface: viewer or control.
+        variant: the frame variant (bit 0: MessagePack, bit 1: deflate).
+    """
+
+    __slots__ = (
+        "_connection",
+        "_entered",
+        "_front",
+        "_joining",
+        "_room",
+        "_session",
+        "_surface",
+        "_variant",
+        "claims",
+        "viewer",
+    )
+
+    def __init__(
+        self, front: Front, connection: Connection, surface: Surface, variant: int
+    ) -> None:
+        self._front = front
+        self._connection = connection
+        self._surface = surface
+        self._variant = variant
+        self._session = Session()
+        self._room: Room | None = None
+        self._joining: asyncio.Task[None] | None = None
+        self._entered = False
+        self.viewer: Viewer | None = None
+        self.claims: Claims | None = None
+
+    def take(self, incoming: Incoming) -> None:
+        """Handle one command. Raises CloseError when the connection must end."""
+        if incoming.error is not None:
+            self.refuse(incoming.id, incoming.error)
+            self._session.bad()
+            return
+        try:
+            act = self._session.judge(incoming)
+            if act is Act.JOIN:
+                self._joining = asyncio.create_task(self._join(incoming), name="join")
+            elif act is Act.RUN:
+                self._run(incoming)
+        except CommandError as exc:
+            self.refuse(incoming.id, exc)
+
+    def take_garbage(self, error: CommandError) -> None:
+        """Handle a message that could not be read. Raises CloseError when patience is at its end."""
+        self.refuse(None, error)
+        self._session.bad()
+
+    def flush(self) -> None:
+        """Write the replies that wait."""
+        if self.viewer is not None:
+            self.viewer.flush()
+
+    def end(self) -> None:
+        """Leave the room; commands in flight finish without us."""
+        if self._joining is not None:
+            self._joining.cancel()
+        if self._room is not None and self.viewer is not None:
+            self._room.remove(self.viewer)
+        if self._entered and self.claims is not None:
+            self._front.gate.leave(self.claims.user)
+
+    # Joining.
+
+    async def _join(self, incoming: Incoming) -> None:
+        hello = incoming.command.d if incoming.command is not None else None
+        assert isinstance(hello, Hello), "the session lets only a hello through"
+        try:
+            await self._enter(incoming.id, hello)
+        except CloseError as exc:
+            self._connection.close(exc.close.name, exc.detail)
+        except CommandError as exc:
+            self.refuse(incoming.id, exc)
+            self._close_after_refusal(exc)
+        except StoreError as exc:
+            self._connection.close("try_later", str(exc)[:80])
+        except Exception:
+            log.exception("join failed")
+            self._connection.close("internal")
+        else:
+            self._joining = None
+            for held in self._session.joined():
+                self._on_held(held)
+
+    def _on_held(self, incoming: Incoming) -> None:
+        try:
+            self._run(incoming)
+        except CommandError as exc:
+            self.refuse(incoming.id, exc)
+
+    async def _enter(self, hello_id: int | None, hello: Hello) -> None:
+        front = self._front
+        claims = await front.gate.admit(hello, self._surface)
+        front.gate.enter(claims.user)
+        self.claims, self._entered = claims, True
+        session = secrets.token_hex(8)
+        self.viewer = Viewer(self._connection, session, claims, self._variant, front.viewer_limits)
+        self._room = front.hub.room_for(hello.room)
+        await self._room.joining.join(self.viewer, hello_id, hello.resume)
+        front.joined(self._connection, claims)
+
+    def _close_after_refusal(self, error: CommandError) -> None:
+        names = {"no_room": "no_room", "room_closed": "no_room", "forbidden": "banned"}
+        self._connection.close(names.get(error.code.name, "try_later"), error.detail)
+
+    # Commands.
+
+    def _run(self, incoming: Incoming) -> None:
+        command, room, viewer = incoming.command, self._room, self.viewer
+        assert command is not None
+        assert room is not None
+        assert viewer is not None
+        system = self._front.system.get(incoming.op)
+        if system is not None:
+            self._start(system(self, incoming), incoming.id, incoming.op)
+            return
+        bound = self._front.hub.manager.commands[incoming.op]
+        assert self.claims is not None
+        bound.check(self._surface, self.claims.role, incoming.key)
+        digest = body_digest(incoming.op, command.d) if incoming.key else ""
+        call = Call(incoming.op, command.d, viewer, room, incoming.key or "", digest)
+        waits = self._front.hub.manager.inspect(call) if bound.spec.inspected else ()
+        self._session.good()
+        if waits:
+            self._start(self._inspected(waits, bound, call), incoming.id, call.op)
+        else:
+            self._answer(self._handle(bound, call), call, incoming.id)
+
+    def _handle(self, bound: Bound, call: Call[Any]) -> Result | Awaitable[Result]:
+        try:
+            return bound.handle(call)
+        except CommandError:
+            raise
+        except Exception as exc:
+            self._front.hub.manager.fault(bound.plugin, bound.spec.op)
+            raise CommandError("internal") from exc
+
+    async def _inspected(
+        self, waits: list[Awaitable[None]], bound: Bound, call: Call[Any]
+    ) -> Result:
+        for wait in waits:
+            await wait
+        result = self._handle(bound, call)
+        if inspect.isawaitable(result):
+            result = await result
+        if isinstance(result, Commit):
+            return await self._front.committed(call, result)
+        return result
+
+    def _answer(
+        self, result: Result | Awaitable[Result], call: Call[Any], reply_id: int | None
+    ) -> None:
+        if isinstance(result, Commit):
+            op = Op(result.op, call.user, result.body, call.key, call.digest)
+            assert self._room is not None
+            self._room.batcher.submit(
+                op,
+                partial(self._on_reply, reply_id, call.op),
+                durable=result.durable,
+                repeatable=result.idempotent,
+            )
+        else:
+            self._start(result, reply_id, call.op)
+
+    def _start(self, result: Awaitable[Result] | Result, reply_id: int | None, op: str) -> None:
+        """Have an awaited result answered when it is there; it outlives the connection."""
+        if inspect.isawaitable(result):
+            self._front.spawn(self._await(result, reply_id, op))
+        elif isinstance(result, bytes):
+            self._on_reply(reply_id, op, result)
+        else:
+            self._reply(reply_id, result)
+
+    async def _await(self, result: Awaitable[Any], reply_id: int | None, op: str) -> None:
+        try:
+            value = await result
+        except CommandError as exc:
+            self.refuse(reply_id, exc)
+        except StoreError as exc:
+            self._on_reply(reply_id, op, exc)
+        except CloseError as exc:
+            self._connection.close(exc.close.name, exc.detail)
+        except Exception:  # noqa: BLE001  # isolation: any fault of a plugin stays its own
+            self._front.hub.manager.failed(op)
+            self.refuse(reply_id, CommandError("internal"))
+        else:
+            if value is HANDLED:
+                return
+            if isinstance(value, bytes):
+                self._on_reply(reply_id, op, value)
+            else:
+                self._reply(reply_id, value)
+
+    # Replies.
+
+    def _on_reply(self, reply_id: int | None, op: str, reply: bytes | StoreError) -> None:
+        if isinstance(reply, OutcomeUnknown):
+            self.refuse(reply_id, CommandError("outcome_unknown", retry_ms=500))
+        elif isinstance(reply, StoreError):
+            self.refuse(reply_id, CommandError("unavailable", retry_ms=500))
+        elif reply[:1] == b"!" or (reply[:1] == b"-" and b'"msg"' not in reply):
+            if reply[:1] == b"!":
+                self._front.hub.manager.failed(op)
+            self.refuse(reply_id, refusal(reply))
+        else:
+            self._count(reply[:1] == b"+")
+            if reply_id is not None:
+                self._queue(stored_reply_item(reply_id, reply))
+
+    def _reply(self, reply_id: int | None, d: Any) -> None:
+        self._count(True)
+        if reply_id is not None:
+            self._queue(reply_item(reply_id, d or {}))
+
+    def refuse(self, reply_id: int | None, error: CommandError) -> None:
+        """Answer a command with an error."""
+        self._count(False)
+        self._queue(refusal_item(reply_id, error))
+
+    def _count(self, accepted: bool) -> None:
+        metrics = self._front.hub.metrics
+        (metrics.accepted if accepted else metrics.refused).inc()
+
+    def _queue(self, item: Item) -> None:
+        """Have an item leave with the viewer's next write."""
+        if self._connection.unsent() > self._front.settings.slow_close_bytes:
+            self._connection.close("slow", "replies are not read")
+        elif self.viewer is None or self.viewer.index < 0:
+            self._connection.tell(item)
+        else:
+            if not self.viewer.waiting:
+                self._front.hub.flush_soon(self.viewer)
+            self.viewer.waiting.append(item)
+
+    # System commands (front.py has their table).
+
+    async def refresh(self, token: str) -> Result:
+        """Go on under a new token."""
+        assert self.claims is not None
+        assert self.viewer is not None
+        try:
+            claims = await self._front.gate.refresh(self.claims, token)
+        except TokenError as exc:
+            raise CommandError(exc.code.name, exc.detail, retry_ms=exc.retry_ms) from exc
+        self.claims = self.viewer.claims = claims
+        self._front.joined(self._connection, claims)
+        return {"expires_ms": claims.exp * 1000}
+
+    async def resync(self, reply_id: int | None, resume: Resume | None) -> object:
+        """Greet the viewer once more: the answer to `sys.resume` is that of a hello."""
+        assert self._room is not None
+        assert self.viewer is not None
+        room, viewer = self._room, self.viewer
+        own = await room.joining.enter(viewer)
+        room.remove(viewer)
+        await room.joining.greet(viewer, reply_id, resume, own)
+        if self._connection.gone:  # it went while it was greeted
+            room.remove(viewer)
+        return HANDLED
