@@ -6,19 +6,23 @@ import hashlib
 import re
 import secrets
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import structlog
 
 from liveroom.auth.claims import Claims, Role, TokenError, check_refresh, clean_name
+from liveroom.auth.jwks import JwksKeys
+from liveroom.auth.keys import KeySource, StaticKeys
 from liveroom.auth.revocation import RevocationSet, RevokedToken, RevokedUser
-from liveroom.auth.tokens import Verifier
-from liveroom.errors import CloseError
+from liveroom.auth.tokens import Issuer, Verifier
+from liveroom.config import Settings
+from liveroom.errors import CloseError, ConfigError
 from liveroom.plugin.spec import Surface
 from liveroom.protocol.messages import Hello
 
 
-__all__ = ["Gate"]
+__all__ = ["Gate", "key_source", "verifier_of"]
 
 log = structlog.get_logger("liveroom.gate")
 
@@ -137,3 +141,41 @@ def _slug(name: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9_.-]{1,32}", name):
         return name
     return hashlib.blake2b(name.encode(), digest_size=6).hexdigest()
+
+
+def key_source(settings: Settings) -> KeySource | None:
+    """Return the keys that the settings name; None: guests only.
+
+    Raises:
+        ConfigError: no keys and no `dev`, or keys that cannot be read.
+    """
+    if settings.jwt_jwks_url:
+        return JwksKeys(settings.jwt_jwks_url, _algorithm(settings))
+    if settings.jwt_public_key:
+        return StaticKeys.from_pem(_pem(settings.jwt_public_key), _algorithm(settings))
+    if settings.jwt_secret:
+        return StaticKeys.from_secrets(settings.jwt_secret)
+    if settings.dev:
+        return None
+    expected = "a key to check tokens with (jwt_secret, jwt_public_key or jwt_jwks_url), or --dev"
+    raise ConfigError("jwt_secret", f"{expected} for guests", "none")
+
+
+def verifier_of(settings: Settings, keys: KeySource | None) -> Verifier | None:
+    """Return what checks tokens under these keys."""
+    if keys is None:
+        return None
+    return Verifier([Issuer(keys, settings.jwt_issuer or None, settings.jwt_audience or None)])
+
+
+def _algorithm(settings: Settings) -> Any:
+    if not settings.jwt_algorithm:
+        raise ConfigError("jwt_algorithm", "RS256, ES256 or EdDSA beside the key", "none")
+    return settings.jwt_algorithm
+
+
+def _pem(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as exc:
+        raise ConfigError("jwt_public_key", "a readable PEM file", str(exc)) from exc

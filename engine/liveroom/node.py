@@ -13,21 +13,18 @@ import random
 import secrets
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import orjson
 import structlog
 
 from liveroom.auth.jwks import JwksKeys
-from liveroom.auth.keys import StaticKeys
-from liveroom.auth.tokens import Issuer, Verifier
 from liveroom.config import Settings
 from liveroom.connection import Connection
 from liveroom.errors import ConfigError, StoreError
 from liveroom.features import builtin_plugins
 from liveroom.front import Front
-from liveroom.gate import Gate
+from liveroom.gate import Gate, key_source, verifier_of
 from liveroom.hub.hub import Hub
 from liveroom.metrics import Metrics
 from liveroom.plugin.manager import PluginManager, load_plugins
@@ -102,10 +99,12 @@ class Node:
         )
         clock = SystemClock()
         self.hub = Hub(settings, self.store, self.manager, self.metrics, clock, self.worker)
-        self._jwks: JwksKeys | None = None
-        self.verifier = self._verifier()
+        self._keys = key_source(settings)
         self.gate = Gate(
-            self.verifier, guests=settings.dev, max_per_user=settings.max_per_user, now_s=time.time
+            verifier_of(settings, self._keys),
+            guests=settings.dev,
+            max_per_user=settings.max_per_user,
+            now_s=time.time,
         )
         self.front = Front(settings, self.hub, self.gate, time.time)
         self.trusted = tuple(_network(text) for text in settings.trusted_proxies)
@@ -132,8 +131,8 @@ class Node:
         await self.hub.stop()
         for connection in list(self.front.connections):
             connection.abort()
-        if self._jwks is not None:
-            await self._jwks.close()
+        if isinstance(self._keys, JwksKeys):
+            await self._keys.close()
 
     async def drain(self, seconds: float) -> None:
         """Send the viewers away, spread over a window; nothing acknowledged is lost.
@@ -182,26 +181,6 @@ class Node:
         return reasons
 
     # Start-up.
-
-    def _verifier(self) -> Verifier | None:
-        settings = self.settings
-        if settings.jwt_jwks_url:
-            keys: Any = JwksKeys(settings.jwt_jwks_url, _algorithm(settings))
-            self._jwks = keys
-        elif settings.jwt_public_key:
-            pem = Path(settings.jwt_public_key).read_bytes()
-            keys = StaticKeys.from_pem(pem, _algorithm(settings))
-        elif settings.jwt_secret:
-            keys = StaticKeys.from_secrets(settings.jwt_secret)
-        elif settings.dev:
-            return None
-        else:
-            raise ConfigError(
-                "jwt_secret", "a key to check tokens with (jwt_secret, jwt_public_key or"
-                " jwt_jwks_url), or --dev for guests", "none",
-            )  # fmt: skip
-        issuer = Issuer(keys, settings.jwt_issuer or None, settings.jwt_audience or None)
-        return Verifier([issuer])
 
     async def _probe_durability(self) -> None:
         reports = [await self._probe(address) for address in self.store.addresses()]
@@ -260,12 +239,6 @@ class _LagProbe:
         self._worst = max(lag, self._worst * 0.9)
         self._metrics.loop_lag_s.set(self._worst)
         self._expected = now + _LAG_EVERY_S
-
-
-def _algorithm(settings: Settings) -> Any:
-    if not settings.jwt_algorithm:
-        raise ConfigError("jwt_algorithm", "RS256, ES256 or EdDSA beside the key", "none")
-    return settings.jwt_algorithm
 
 
 def _network(text: str) -> Any:

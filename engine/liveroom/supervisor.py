@@ -35,6 +35,7 @@ from liveroom.children import Backoff, WorkerFailed, WorkerSlot
 from liveroom.config import Settings
 from liveroom.errors import ConfigError, LiveroomError
 from liveroom.exposition import merge
+from liveroom.gate import key_source
 from liveroom.handover import DEMO_ROOM, DRAIN_SLACK_S, STATUS_FAILED, Order, secrets_of
 from liveroom.log import setup
 from liveroom.store.embedded import EmbeddedServer
@@ -70,6 +71,7 @@ def serve(
         WorkerFailed: a worker does not start.
     """
     setup(settings.log_level, settings.log_format, secrets=secrets_of(settings))
+    key_source(settings)  # a missing key is told before anything is started
     disable_created_metrics()  # type: ignore[no-untyped-call]  # untyped there
     kind = EMBEDDED if settings.redis == EMBEDDED else "external"
     log.info("engine starting", workers=settings.workers, store=kind, data=settings.data or None)

@@ -24,6 +24,7 @@ __all__ = ["Follower", "Sink"]
 log = structlog.get_logger("liveroom.hub")
 
 _PAGE = 500
+_RETRY_S, _MAX_RETRY_S = 0.05, 1.0
 _NOWHERE = Position("", 0, 0)
 
 
@@ -179,7 +180,7 @@ class Follower:
 
     async def _fill(self) -> None:
         """Catch up until the store lets us, then apply what was held back meanwhile."""
-        delay = 0.05
+        delay = _RETRY_S
         try:
             while self._stale:
                 self._stale = False  # what is asked for from here on calls for another round
@@ -188,12 +189,13 @@ class Follower:
                 except StoreError:
                     self._stale = True
                     await asyncio.sleep(delay)
-                    delay = min(1.0, delay * 2)
+                    delay = min(_MAX_RETRY_S, delay * 2)
         finally:
             self._filling = None
         held, self._held = self._held, []
         for publication in held:
-            self.take(publication)
+            if publication.start.epoch == self.position.epoch:  # else the store knows nothing of it
+                self.take(publication)
         self._sink.on_caught_up()
 
     async def _load_or_catch_up(self) -> None:
