@@ -32,7 +32,7 @@ from liveroom.handover import (
     secrets_of,
 )
 from liveroom.log import setup
-from liveroom.node import SYSTEM_SCOPE, Node
+from liveroom.node import Node
 from liveroom.store.port import Op
 from liveroom.web.app import Web
 
@@ -204,7 +204,6 @@ async def _open_demo(node: Node) -> None:
     opened = await node.hub.submit(DEMO_ROOM, Op("room.open", "demo-host", {"title": "Demo"}))
     if opened[:1] != b"+":
         raise StoreError(f"the demo room was not opened: {opened.decode(errors='replace')}")
-    await node.hub.submit(SYSTEM_SCOPE, Op("rooms.add", "", {"room": DEMO_ROOM}))
 
 
 def _ops_app(node: Node, index: int) -> web.Application:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -11,7 +12,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from liveroom.auth.claims import Role
 from liveroom.errors import CommandError
 from liveroom.features.sources import lua_of
-from liveroom.plugin.context import Call, Engine
+from liveroom.plugin.context import Call, Engine, RoomHandle
 from liveroom.plugin.spec import (
     Commit,
     Delivery,
@@ -22,7 +23,7 @@ from liveroom.plugin.spec import (
     command,
 )
 from liveroom.protocol.messages import MAX_SAFE, Body, Empty
-from liveroom.store.port import Op
+from liveroom.store.port import LogEntry, Op
 
 
 __all__ = ["Person", "RoomFeature", "Version", "may"]
@@ -126,6 +127,9 @@ class RoomFeature(Plugin):
     async def start(self, engine: Engine) -> None:
         """Begin looking after rooms that no worker serves."""
         self._engine = engine
+        self._opened: set[str] = set()
+        self._listing = asyncio.Event()
+        engine.every(0.0, self._list)
         engine.every(_LOOK_AFTER_S, self._look_after)
 
     async def _look_after(self) -> None:
@@ -135,15 +139,24 @@ class RoomFeature(Plugin):
             if self._engine.room(room_id) is None:
                 await self._engine.commit(room_id, [])
 
+    def observe(self, room: RoomHandle, entry: LogEntry) -> None:
+        """Put a room that was opened on the list; whoever serves it does, once is enough."""
+        if entry.item.startswith(b'{"ev":"room.opened"'):
+            self._opened.add(room.id)
+            self._listing.set()
+
+    async def _list(self) -> None:
+        await self._listing.wait()
+        for room_id in list(self._opened):
+            await self._engine.submit("~sys", Op("rooms.add", "", {"room": room_id}))
+            self._opened.discard(room_id)
+        if not self._opened:
+            self._listing.clear()
+
     @command("room.open", RoomFields, role=Role.HOST, surfaces=HOST_SURFACES)
-    async def open(self, call: Call[RoomFields]) -> Any:
+    def open(self, call: Call[RoomFields]) -> Commit:
         """Open the room; opening an open room changes nothing."""
-        reply = await call.room.submit(
-            Op("room.open", call.user, _given(call.body), call.key, call.digest)
-        )
-        if reply[:1] == b"+":
-            await self._engine.submit("~sys", Op("rooms.add", "", {"room": call.room.id}))
-        return reply
+        return Commit("room.open", _given(call.body), idempotent=True)
 
     @command("room.update", RoomFields, role=Role.HOST, surfaces=HOST_SURFACES)
     def update(self, call: Call[RoomFields]) -> Commit:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgpack
 
@@ -13,7 +15,7 @@ from liveroom.hub.batch import Batcher, Broadcast
 from liveroom.protocol.items import Item
 
 
-__all__ = ["Ingress", "unpack_block"]
+__all__ = ["Block", "Hearing", "Ingress", "unpack_block"]
 
 
 class Ingress:
@@ -49,6 +51,7 @@ class Ingress:
         self._marked = False
         self._timer: asyncio.Handle | None = None
         self._last = 0.0
+        self._totals: Counter[str] = Counter()
 
     def add(self, item: Ephemeral[Item]) -> None:
         """Take one item."""
@@ -86,7 +89,10 @@ class Ingress:
             self._on_shed(shed)
         counts = self._lanes.take_counts()
         if items or counts:
-            self._batcher.broadcast(Broadcast(_pack_block(items, counts), self._kept(items)))
+            self._totals.update(counts)
+            self._totals.update(e.kind for e in items)
+            block = _pack_block(items, counts, self._totals)
+            self._batcher.broadcast(Broadcast(block, self._kept(items)))
 
     def _kept(self, items: list[Ephemeral[Item]]) -> list[tuple[str, int, list[bytes]]]:
         groups: dict[str, list[bytes]] = {}
@@ -96,14 +102,49 @@ class Ingress:
         return [(kind, self._keep(kind), lines) for kind, lines in groups.items()]
 
 
-def _pack_block(items: list[Ephemeral[Item]], counts: dict[str, int]) -> bytes:
+class Block(NamedTuple):
+    """What one beat of one worker says.
+
+    Attributes:
+        items: what was kept.
+        counts: how many of each kind were shed before it was sent.
+        totals: how many of each kind this worker has ever had, both sorts: a block that never
+            arrives leaves a difference.
+    """
+
+    items: list[Ephemeral[Item]]
+    counts: dict[str, int]
+    totals: dict[str, int]
+
+
+class Hearing:
+    """Notices blocks that were lost on the way, by the totals of those that were not."""
+
+    def __init__(self) -> None:
+        self._totals: dict[str, dict[str, int]] = {}
+
+    def missed(self, worker: str, block: Block) -> dict[str, int]:
+        """Return how many items of each kind a worker sent since its last block heard, before this."""
+        here = Counter(e.kind for e in block.items)
+        here.update(block.counts)
+        before = self._totals.get(worker)
+        self._totals[worker] = block.totals
+        if before is None:
+            return {}
+        gaps = {kind: n - before.get(kind, 0) - here[kind] for kind, n in block.totals.items()}
+        return {kind: gap for kind, gap in gaps.items() if gap > 0}  # less: it loaded the room anew
+
+
+def _pack_block(
+    items: list[Ephemeral[Item]], counts: dict[str, int], totals: dict[str, int]
+) -> bytes:
     rows = [(e.kind, e.user, e.session, e.weight, e.must, e.item.json) for e in items]
-    packed: bytes = msgpack.packb((rows, counts))
+    packed: bytes = msgpack.packb((rows, counts, totals))
     return packed
 
 
-def unpack_block(block: bytes) -> tuple[list[Ephemeral[Item]], dict[str, int]]:
-    """Return the items of a block and the counts of what was shed before it was sent."""
-    rows, counts = msgpack.unpackb(block)
+def unpack_block(block: bytes) -> Block:
+    """Return what a block says."""
+    rows, counts, totals = msgpack.unpackb(block)
     items = [Ephemeral(kind, u, s, w, must, Item(json)) for kind, u, s, w, must, json in rows]
-    return items, counts
+    return Block(items, counts, totals)

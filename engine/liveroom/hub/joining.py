@@ -78,6 +78,15 @@ class Joining:
 
     async def enter(self, viewer: Viewer) -> bytes:
         """Commit the join; return the parts that only this viewer is shown, as JSON."""
+        try:
+            return await self._commit_join(viewer)
+        except CommandError as exc:
+            if exc.code.name != "no_room" or not self._hub.settings.auto_open:
+                raise
+        await self._room.submit(Op("room.open", "", {}))
+        return await self._commit_join(viewer)
+
+    async def _commit_join(self, viewer: Viewer) -> bytes:
         claims = viewer.claims
         body = {"name": claims.name, "role": claims.role.value, "session": viewer.session}
         reply = await self._room.submit(Op("sys.join", claims.user, body))

@@ -15,7 +15,7 @@ from liveroom.core.shedding import FairShedder
 from liveroom.hub.batch import Batcher
 from liveroom.hub.delivery import Delivery, kept_for_author
 from liveroom.hub.follower import Follower
-from liveroom.hub.ingress import Ingress, unpack_block
+from liveroom.hub.ingress import Hearing, Ingress, unpack_block
 from liveroom.hub.joining import Joining
 from liveroom.hub.viewer import Viewer
 from liveroom.plugin.context import Member
@@ -49,6 +49,7 @@ class Room:
         self._users: dict[str, list[Viewer]] = {}
         self._sessions: dict[str, Viewer] = {}
         self._values: dict[str, Any] = {}
+        self._hearing = Hearing()
         self._filled = 0
         settings = hub.settings
         self.due_ms = 0
@@ -157,11 +158,11 @@ class Room:
 
     def on_ephemeral(self, block: bytes, worker: str) -> None:
         """Queue a block of ephemeral items."""
-        items, counts = unpack_block(block)
-        for item in items:
+        said = unpack_block(block)
+        for item in said.items:
             self._lanes.add_ephemeral(item)
-        if counts:
-            self._lanes.add_shed(counts)
+        self._lanes.add_shed(said.counts)
+        self._lanes.add_shed(self._hearing.missed(worker, said))
         self._delivery.request()
 
     def on_epoch(self, epoch: str) -> None:

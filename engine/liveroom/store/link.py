@@ -15,7 +15,7 @@ from typing import Any
 
 from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import BusyLoadingError, RedisError, ResponseError
 
 from liveroom.errors import OutcomeUnknown, StoreUnavailable
 
@@ -116,6 +116,8 @@ class Link:
             return await connection.read_response(disable_decoding=True, timeout=math.inf)
         except ResponseError as exc:
             return exc
+        except BusyLoadingError as exc:  # to redis-py the connection is broken; it is not
+            return ResponseError(f"LOADING {exc}")
 
     def _break(self, reason: str) -> None:
         """Give up the connection and everything that waits on it."""

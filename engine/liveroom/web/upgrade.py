@@ -3,7 +3,7 @@
 aiohttp parses and routes the request; then its connection is detached from the socket and ours is
 attached (`asyncio.Transport.set_protocol`). That costs no task per connection and lets our own
 frame reader keep RFC 6455 to the letter. It uses what aiohttp does not promise: the minor version
-is pinned, and tests/unit/web/test_upgrade.py fails when it changes.
+is pinned, and tests/integration/test_handshake.py fails when it changes.
 """
 
 from __future__ import annotations
