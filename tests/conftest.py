@@ -8,11 +8,11 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-import harness
 import pytest
-import servers
 import uvloop
 
+import harness
+import servers
 from liveroom.store.embedded import EmbeddedServer
 
 

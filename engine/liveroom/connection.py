@@ -8,6 +8,7 @@ looks after silence, hellos that never come and tokens that end.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import structlog
@@ -37,6 +38,10 @@ log = structlog.get_logger("liveroom.connection")
 _TEXT = 1
 
 
+def _drop(frame: bytes) -> None:
+    """Take a frame that nobody will see."""
+
+
 class Connection(asyncio.Protocol):
     """A viewer's or host's WebSocket after the handshake.
 
@@ -58,6 +63,7 @@ class Connection(asyncio.Protocol):
         "_variant",
         "last_heard",
         "leaving",
+        "write",
     )
 
     def __init__(self, front: Front, surface: Surface, accepted: Accepted, bucket: str) -> None:
@@ -74,12 +80,17 @@ class Connection(asyncio.Protocol):
         self.leaving = False
         """Whether it takes no more commands, so that what it sent is answered before the end."""
         self.last_heard = 0.0
+        self.write: Callable[[bytes], None] = _drop
+        """Queues one frame; drops it before the connection is attached and once it is closing."""
 
     # The socket's side.
 
     def attach(self, transport: asyncio.Transport, early: bytes) -> None:
         """Take over the transport after the 101 was written; `early` came right behind it."""
         self._transport = transport
+        self.write = transport.write
+        high = self._front.settings.slow_bytes
+        transport.set_write_buffer_limits(high=high, low=high // 2)
         self.last_heard = self._front.now()
         self._front.opened(self)
         if early:
@@ -103,6 +114,14 @@ class Connection(asyncio.Protocol):
         if self._reader.error is not None:
             self._break_off(self._reader.error)
 
+    def pause_writing(self) -> None:
+        """More waits to be sent than a viewer that keeps up ever has."""
+        self._conversation.choke(True)
+
+    def resume_writing(self) -> None:
+        """Most of it is sent."""
+        self._conversation.choke(False)
+
     def eof_received(self) -> bool:
         """Half-closed by the peer: nothing more can be agreed on."""
         return False
@@ -111,15 +130,11 @@ class Connection(asyncio.Protocol):
         """Let go of everything; money commands in flight finish without us."""
         self._transport = None
         self._closing = True
+        self._hush()
         self._conversation.end()
         self._front.closed(self, self._bucket)
 
     # What the hub needs (Socket).
-
-    def write(self, frame: bytes) -> None:
-        """Queue one frame; dropped once the connection is closing."""
-        if self._transport is not None and not self._closing:
-            self._transport.write(frame)
 
     def unsent(self) -> int:
         """Return how many bytes wait to be sent."""
@@ -160,6 +175,7 @@ class Connection(asyncio.Protocol):
         self._conversation.flush()
         self._transport.write(close_frame(code, reason))
         self._closing = True
+        self._hush()
         self._front.ending(self, code)
 
     def _break_off(self, error: CloseError) -> None:
@@ -171,6 +187,11 @@ class Connection(asyncio.Protocol):
         self._end(error.close.number, error.reason)
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write_eof()
+
+    def _hush(self) -> None:
+        """Nothing is written any more."""
+        self.write = _drop
+        self._conversation.hush(_drop)
 
     # Frames and messages.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import secrets
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +103,16 @@ class Conversation:
         """Write the replies that wait."""
         if self.viewer is not None:
             self.viewer.flush()
+
+    def choke(self, choked: bool) -> None:
+        """Take that the socket is full, or is not any more."""
+        if self.viewer is not None:
+            self.viewer.choked = choked
+
+    def hush(self, drop: Callable[[bytes], None]) -> None:
+        """Have what the room still writes dropped: the connection is closing."""
+        if self.viewer is not None:
+            self.viewer.write = drop
 
     def end(self) -> None:
         """Leave the room; commands in flight finish without us."""

@@ -23,8 +23,8 @@ class Peer(Protocol):
 
     last_heard: float
 
-    def write(self, frame: bytes) -> None:
-        """Queue one frame."""
+    write: Callable[[bytes], None]
+    """Queues one frame."""
 
     def abort(self) -> None:
         """Drop the connection."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -22,8 +23,9 @@ class FakePeer:
         self.pings = 0
         self.aborted_at: float | None = None
         self.now = 0.0
+        self.write: Callable[[bytes], None] = self._on_write
 
-    def write(self, frame: bytes) -> None:
+    def _on_write(self, frame: bytes) -> None:
         assert frame == ping_frame()
         self.pings += 1
 

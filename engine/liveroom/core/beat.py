@@ -2,8 +2,8 @@
 
 A room that was quiet delivers its first event at once; a busy one delivers once per beat, so that
 each viewer's socket is written once per beat however much happens. When writing itself takes more
-than half of the beat, the beat is stretched until it takes half: the other half belongs to reading,
-committing and the other rooms.
+than seven tenths of the beat, the beat is stretched until it does not: the rest belongs to reading,
+committing and the other rooms (docs/decisions/0007-writing-share.md).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from liveroom.errors import ConfigError
 
 __all__ = ["BeatPolicy"]
 
-_WRITING_SHARE = 0.5
+_WRITING_SHARE = 0.7
 # Weight of the newest measurement: a lasting change is followed within about five deliveries, a
 # single slow one (a garbage collection) stretches the beat only briefly.
 _NEWEST = 0.3

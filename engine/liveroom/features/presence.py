@@ -44,7 +44,9 @@ class Presence(Plugin):
 
     name = "presence"
     lua = lua_of("presence")
-    states = (StateSpec("online", "The audience: `{now, peak, viewers}`.", OnlineState),)
+    states = (
+        StateSpec("online", "The audience: `{now, peak, viewers}`.", OnlineState, rides=True),
+    )
 
     def __init__(self, settings: Settings) -> None:
         self.events = (
@@ -54,6 +56,7 @@ class Presence(Plugin):
                 "Someone came in: `{user: {id, name, role}}`; a sample.",
                 Entered,
                 per_s=settings.enter_per_s,
+                rides=True,
             ),
         )
         self._rooms: dict[str, RoomHandle] = {}

@@ -81,6 +81,7 @@ class Follower:
         self._dead: set[str] = set()
         self._told = _NOWHERE
         self._overdue = _NOWHERE
+        self._changes = self._told_changes = self._overdue_changes = 0
         self.loaded = asyncio.Event()
 
     def take(self, publication: Publication) -> None:
@@ -92,20 +93,22 @@ class Follower:
             return
         self._apply(publication)
 
-    def told(self, position: Position) -> None:
+    def told(self, position: Position, changes: int = 0) -> None:
         """Take a position that a commit answered; its publication is probably still on its way."""
         if not position.epoch or position.epoch in self._dead:
             return
-        self._told = position
+        self._told, self._told_changes = position, changes
         if self.loaded.is_set() and not self.position.epoch:
             self.resync()  # the scope's first write need not have had anything to publish
 
     def sweep(self) -> None:
         """Fill what was told before the last sweep and has not come by now."""
         overdue, self._overdue = self._overdue, self._told
+        changes, self._overdue_changes = self._overdue_changes, self._told_changes
         if not self.loaded.is_set() or self._filling is not None or not overdue.epoch:
             return
-        if overdue.epoch != self.position.epoch or overdue > self.position:
+        ahead = overdue.epoch != self.position.epoch or overdue > self.position
+        if ahead or changes > self._changes:
             self.resync()
 
     def resync(self) -> None:
@@ -154,8 +157,8 @@ class Follower:
             return
         for entry in publication.durables:
             self._append(publication.end.epoch, entry)
-        for state in publication.states:
-            self._take_state(state)
+        if publication.states:
+            self._take_states(publication)
         if publication.ephemeral:
             self._sink.on_ephemeral(publication.ephemeral, publication.worker)
 
@@ -166,6 +169,13 @@ class Follower:
         self.ring.append(position, entry.user, entry.item)
         self.position = position
         self._sink.on_durable(entry)
+
+    def _take_states(self, publication: Publication) -> None:
+        for state in publication.states:
+            self._take_state(state)
+        if publication.changes > self._changes + 1:
+            self.resync()  # a change before this one never came
+        self._changes = max(self._changes, publication.changes)
 
     def _take_state(self, state: StateItem) -> None:
         known = self.states.get(state.name)
@@ -213,6 +223,7 @@ class Follower:
         reply = orjson.loads((await self._request(Op("sys.sync", "", {})))[1:])
         position = Position(reply["epoch"], reply["seq"], reply["sub"])
         states = [StateItem(s["st"], s["v"], orjson.dumps(s)) for s in reply["states"]]
+        self._changes = max(self._changes, reply.get("changes", 0))
         return position, states
 
     async def _catch_up(self, goal: Position) -> None:
@@ -249,6 +260,7 @@ class Follower:
     async def _begin_anew(self, goal: Position) -> None:
         if goal.epoch == self.position.epoch:  # the store went back: make it known to everyone
             await self._request(Op("sys.epoch", "", {"was": goal.epoch}))
+        self._changes = 0
         position, states = await self._ask()
         log.warning("history lost", scope=self._scope, had=self.position, now=position)
         self._begin(position)
@@ -261,6 +273,7 @@ class Follower:
         self._dead -= {position.epoch, ""}
         self.position = position
         self._told = self._overdue = _NOWHERE  # an epoch that is over is not overdue
+        self._told_changes = self._overdue_changes = 0
         self.ring.reset(position)
         self.states.clear()
 

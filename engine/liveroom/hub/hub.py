@@ -62,6 +62,7 @@ class Hub:
 
     async def start(self) -> None:
         """Connect to the store and start the plugins."""
+        self._loop = asyncio.get_running_loop()
         await self.store.start(self)
         await self.manager.start(self)
         self.every(SWEEP_S, self._sweep)
@@ -135,7 +136,7 @@ class Hub:
     def flush_soon(self, viewer: Viewer) -> None:
         """Write a viewer's replies when this turn of the loop is over."""
         if not self._dirty:
-            asyncio.get_running_loop().call_soon(self._flush)
+            self._loop.call_soon(self._flush)
         self._dirty.append(viewer)
 
     def schedule_due(self, room: Room) -> None:

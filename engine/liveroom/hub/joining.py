@@ -33,6 +33,9 @@ __all__ = ["Joining"]
 log = structlog.get_logger("liveroom.hub")
 
 
+_TRIES = 5
+
+
 class Snapshot(NamedTuple):
     """What everyone who joins is shown: JSON parts as of a position."""
 
@@ -46,7 +49,7 @@ class _Joiner(NamedTuple):
     from_position: Position
     older: Sequence[Entry]  # what follows the position and is not in the ring any more
     greet: Callable[[], Item]
-    done: asyncio.Future[None]
+    done: asyncio.Future[bool]
 
 
 class _Raw(msgspec.Struct):
@@ -99,6 +102,15 @@ class Joining:
     ) -> None:
         """Send the greeting and what was missed, and put the viewer into the fan-out."""
         await self._room.follower.loaded.wait()
+        for _ in range(_TRIES):
+            if await self._greet_once(viewer, hello_id, resume, own):
+                return
+            self._snapshot = None  # the ring moved past it while the viewer waited
+        raise CommandError("unavailable", "the room moves on faster than it can be joined")
+
+    async def _greet_once(
+        self, viewer: Viewer, hello_id: int | None, resume: Resume | None, own: bytes
+    ) -> bool:
         older = await self._resumable(resume)
         snapshot = await self._current_snapshot()
         resumed = resume is not None and older is not None
@@ -115,8 +127,10 @@ class Joining:
         joiner = _Joiner(viewer, start, older or (), greeting, done)
         if not self._attach(joiner):
             self._waiting.append(joiner)
-        await done
-        self._hub.metrics.joined[resumed].inc()
+        greeted: bool = await done
+        if greeted:
+            self._hub.metrics.joined[resumed].inc()
+        return greeted
 
     def settled(self) -> None:
         """Take that the lanes were just cut: who waited for that may come in now."""
@@ -144,13 +158,13 @@ class Joining:
         user, older = joiner.viewer.user, joiner.older
         missed = room.follower.ring.after(older[-1].position if older else start, user)
         if missed is None:
-            joiner.done.set_exception(CommandError("unavailable", "the room has just begun anew"))
+            joiner.done.set_result(False)
             return True
         known = [entry.item for entry in older if entry.user in (None, user)]
         joiner.viewer.send([joiner.greet(), *map(Item, known), *map(Item, missed)])
         room.remove(joiner.viewer)  # it may have been greeted twice
         room.add(joiner.viewer)
-        joiner.done.set_result(None)
+        joiner.done.set_result(True)
         return True
 
     async def _resumable(self, resume: Resume | None) -> Sequence[Entry] | None:

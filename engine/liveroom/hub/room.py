@@ -68,7 +68,12 @@ class Room:
             room_id, hub.store, self, request=self.batcher.request, ring=(RING_ENTRIES, RING_BYTES)
         )
         self._lanes: Lanes[Item] = Lanes(self._shedder)
-        self._ingress = Ingress(
+        self._ingress = self._make_ingress(hub)
+        self._delivery = self._make_delivery(hub)
+        self.joining = Joining(self, hub)
+
+    def _make_ingress(self, hub: Hub) -> Ingress:
+        return Ingress(
             self.batcher,
             hub.grid,
             Lanes(self._shedder),
@@ -76,18 +81,20 @@ class Room:
             flush=self._flush,
             on_shed=self._show_to_authors,
         )
-        self._delivery = Delivery(
+
+    def _make_delivery(self, hub: Hub) -> Delivery:
+        return Delivery(
             self._lanes,
             hub.grid,
             hub.metrics.fanout,
-            deflate_min=settings.deflate_min_bytes,
+            deflate_min=hub.settings.deflate_min_bytes,
             viewers=lambda: self.viewers,
             by_user=lambda user: self._users.get(user, ()),
             by_session=self._sessions.get,
             awaiting=lambda: self.batcher.broadcasting,
             on_cut=self._on_cut,
+            on_written=self._on_cut,
         )
-        self.joining = Joining(self, hub)
 
     # What plugins see.
 
@@ -154,7 +161,7 @@ class Room:
         """Queue a newer value of a `latest` key."""
         self._values.pop(state.name, None)
         self._lanes.add_latest(state.name, Item(state.item))
-        self._delivery.request()
+        self._delivery.request(may_wait=self._hub.manager.state_rides(state.name))
 
     def on_ephemeral(self, block: bytes, worker: str) -> None:
         """Queue a block of ephemeral items."""
@@ -163,7 +170,9 @@ class Room:
             self._lanes.add_ephemeral(item)
         self._lanes.add_shed(said.counts)
         self._lanes.add_shed(self._hearing.missed(worker, said))
-        self._delivery.request()
+        kinds = {item.kind for item in said.items} | said.counts.keys()
+        events = self._hub.manager.events
+        self._delivery.request(may_wait=all(events[kind].rides for kind in kinds))
 
     def on_epoch(self, epoch: str) -> None:
         """Tell every viewer that its position means nothing any more."""
@@ -223,7 +232,7 @@ class Room:
     @property
     def settled(self) -> bool:
         """Whether every durable event that was applied was also cut for delivery."""
-        return not self._lanes.durable_pending
+        return not self._lanes.durable_pending and not self._delivery.writing
 
     async def close(self) -> None:
         """Send what waits and let go."""
@@ -255,7 +264,7 @@ class Room:
     def _on_committed(self, committed: Committed) -> None:
         now = self._hub.clock.monotonic()
         self._hub.grid.observe(committed.now_ms, now)
-        self.follower.told(committed.position)
+        self.follower.told(committed.position, committed.changes)
         if committed.due_ms != self.due_ms:
             self.due_ms = committed.due_ms
             self._hub.schedule_due(self)

@@ -87,6 +87,11 @@ class PluginManager:
         self._flush = self._implementing("flush")
         self._observe = self._implementing("observe")
 
+    def state_rides(self, name: str) -> bool:
+        """Tell whether a `latest` key may wait for something else to be delivered with."""
+        spec = self.states.get(name) or self.states.get(name.partition(":")[0])
+        return spec is not None and spec.rides
+
     @property
     def lua(self) -> dict[str, str]:
         """The Lua source of each plugin that has any."""

@@ -67,6 +67,7 @@ class EventSpec:
         keep: for ephemeral events: how many a late joiner is given; 0 none.
         per_s: for ephemeral events: how many are shown to a viewer per second; None: the room's
             danmaku budget.
+        rides: it may wait up to half a second for something else to be delivered with.
     """
 
     name: str
@@ -75,15 +76,20 @@ class EventSpec:
     body: type | None = None
     keep: int = 0
     per_s: float | None = None
+    rides: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class StateSpec:
-    """A `latest` key: `name` is its `st` on the wire, or the part before the colon."""
+    """A `latest` key: `name` is its `st` on the wire, or the part before the colon.
+
+    With `rides` a change may wait up to half a second for something else to be delivered with.
+    """
 
     name: str
     doc: str
     body: type | None = None
+    rides: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ class Message:
         sheddable: kind -> how many items of it a viewer misses that is not given this message.
     """
 
-    __slots__ = ("_deflate_min", "_frames", "items", "sheddable")
+    __slots__ = ("_deflate_min", "frames", "items", "sheddable")
 
     def __init__(
         self, items: Sequence[Item], deflate_min: int, sheddable: Mapping[str, int] | None = None
@@ -64,13 +64,13 @@ class Message:
         self.items = items
         self.sheddable = sheddable or {}
         self._deflate_min = deflate_min
-        self._frames: list[bytes | None] = [None, None, None, None]
+        self.frames: list[bytes | None] = [None, None, None, None]
 
     def frame(self, variant: int) -> bytes:
         """Return the RFC 6455 frame of a variant (bit 0: MessagePack, bit 1: deflate)."""
-        ready = self._frames[variant]
+        ready = self.frames[variant]
         if ready is None:
-            ready = self._frames[variant] = frame_of(self.items, variant, self._deflate_min)
+            ready = self.frames[variant] = frame_of(self.items, variant, self._deflate_min)
         return ready
 
 

@@ -59,7 +59,7 @@ class Batch:
 
 
 class Committed(NamedTuple):
-    """The answer to a batch: server time, position after it, next timer (0: none), replies.
+    """The answer to a batch: server time, position after it, next timer (0: none), replies, changes.
 
     A reply is b"+" and JSON (the answer), b"-" and JSON (the refusal) or b"!" and text (a fault).
     """
@@ -68,6 +68,7 @@ class Committed(NamedTuple):
     position: Position
     due_ms: int
     replies: list[bytes]
+    changes: int = 0
 
 
 class LogEntry(NamedTuple):
@@ -89,7 +90,11 @@ class StateItem(NamedTuple):
 
 @dataclass(slots=True)
 class Publication:
-    """What one commit has to say to every worker that serves the scope."""
+    """What one commit has to say to every worker that serves the scope.
+
+    `changes` counts the batches that changed a state, this one included: one that is missing was
+    lost on the way, though states leave no hole in the log.
+    """
 
     scope: str
     start: Position
@@ -99,6 +104,7 @@ class Publication:
     durables: list[LogEntry] = field(default_factory=list)
     states: list[StateItem] = field(default_factory=list)
     ephemeral: bytes = b""
+    changes: int = 0
 
 
 class Listener(Protocol):

@@ -114,7 +114,7 @@ class RedisStore:
         command: Command = ("EVALSHA", self._script.sha, 1, key, request, batch.ephemeral, kept)
         reply = await self._execute(key, command, batch.durable)
         position = Position(reply[1].decode(), reply[2], reply[3])
-        return Committed(reply[0], position, reply[4], reply[5:])
+        return Committed(reply[0], position, reply[4], reply[6:], reply[5])
 
     async def read_log(self, scope: str, after: Position, limit: int) -> list[LogEntry]:
         """Return durable events after a position (see `Store.read_log`)."""
@@ -327,8 +327,8 @@ def _entry(item_id: bytes, flat: list[bytes]) -> LogEntry:
 
 
 def _publication(scope: str, payload: bytes) -> Publication:
-    epoch, seq0, sub0, seq, sub, now, worker, durables, states, ephemeral = msgpack.unpackb(
-        payload, raw=True
+    epoch, seq0, sub0, seq, sub, now, worker, durables, states, ephemeral, changes = (
+        msgpack.unpackb(payload, raw=True)
     )
     name = epoch.decode()
     return Publication(
@@ -348,4 +348,5 @@ def _publication(scope: str, payload: bytes) -> Publication:
             for i in range(0, len(states), 3)
         ],
         ephemeral,
+        changes,
     )

@@ -31,13 +31,13 @@ def test_beat_spaces_a_busy_room_by_the_beat() -> None:
     assert beat.next_delivery(5.09, pending=True) == pytest.approx(5.1)
 
 
-def test_beat_stretches_until_writing_takes_half() -> None:
-    """80 ms of writing per delivery end at an interval of 160 ms."""
+def test_beat_stretches_until_writing_takes_its_share() -> None:
+    """84 ms of writing per delivery end at an interval of 120 ms: seven tenths are for writing."""
     beat = BeatPolicy(0.1)
     for _ in range(30):
-        beat.delivered(5.0, 0.080)
-    assert beat.interval == pytest.approx(0.160, rel=0.01)
-    assert beat.next_delivery(5.0, pending=True) == pytest.approx(5.160, rel=0.01)
+        beat.delivered(5.0, 0.084)
+    assert beat.interval == pytest.approx(0.120, rel=0.01)
+    assert beat.next_delivery(5.0, pending=True) == pytest.approx(5.120, rel=0.01)
 
 
 def test_beat_relaxes_when_writing_gets_quick_again() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +29,7 @@ class Log:
     down: int = 0
     """How many requests from now on fail."""
     asked: list[str] = field(default_factory=list)
+    on_answered: Callable[[], None] = lambda: None
 
     @property
     def position(self) -> Position:
@@ -81,6 +83,7 @@ class Log:
             return b"+{}"
         states = [orjson.loads(self.state(name).item) for name in self.states]
         body = {"epoch": self.epoch, "seq": self.seq, "sub": self.sub, "states": states}
+        self.on_answered()
         return b"+" + orjson.dumps(body)
 
     def _fail_if_down(self) -> None:
@@ -258,10 +261,13 @@ async def test_follower_sweeps_do_nothing_when_all_is_there(bench: Bench) -> Non
 
 async def test_follower_reads_again_if_asked_while_reading(bench: Bench) -> None:
     """The subscription broke off once more while the log was being read: the answer is too old."""
-    bench.follower.resync()
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    bench.log.publish(None, stock=7)  # nobody heard it
+
+    def break_off() -> None:
+        bench.log.on_answered = lambda: None
+        bench.log.publish(None, stock=7)  # nobody heard it
+        bench.follower.resync()
+
+    bench.log.on_answered = break_off
     bench.follower.resync()
     await bench.quiet()
 

@@ -271,10 +271,9 @@ async def test_manager_inspectors_may_wait_and_fail_alone() -> None:
         ],
         faults.append,
     )
-    waits = manager.inspect(CALL)
+    (wait,) = manager.inspect(CALL)
     with pytest.raises(CommandError) as caught:
-        for wait in waits:
-            await wait
+        await wait
     assert caught.value is refusal
     assert lines == ["a", "b", "c"]  # and d is dropped without a warning
     assert faults == ["b"]

@@ -91,8 +91,8 @@ end
 
 -- Where the log stands and the newest value of every `latest` key.
 ops['sys.sync'] = function()
-  return string.format('{"epoch":%s,"seq":%d,"sub":%d,"states":[%s]}',
-    cjson.encode(meta[1] or ''), seq, sub, table.concat(call('HVALS', key('st')), ','))
+  return string.format('{"epoch":%s,"seq":%d,"sub":%d,"changes":%d,"states":[%s]}',
+    cjson.encode(meta[1] or ''), seq, sub, changes, table.concat(call('HVALS', key('st')), ','))
 end
 
 -- Begins a new epoch after history was lost; whoever notices first does it.
@@ -200,6 +200,7 @@ local function flush_states()
       out[#out + 1] = item
     end
   end
+  if #out > 0 then changes = call('HINCRBY', base, 'changes', 1) end
   return out
 end
 
@@ -207,12 +208,13 @@ local function publish(state_items)
   if #durables == 0 and #state_items == 0 and ARGV[2] == '' then return end
   call('SPUBLISH', base, cmsgpack.pack({
     epoch, start_seq, start_sub, seq, sub, now, request.w, durables, state_items, ARGV[2],
+    changes,
   }))
 end
 
-local reply = {now, '', 0, 0, 0}
+local reply = {now, '', 0, 0, 0, 0}
 run_due()
-for i, op in ipairs(request.o) do reply[i + 5] = run(op) end
+for i, op in ipairs(request.o) do reply[i + 6] = run(op) end
 for _, finish in ipairs(cache) do finish() end
 keep_items()
 local state_items = flush_states()
@@ -221,5 +223,5 @@ if seq ~= start_seq or sub ~= start_sub then call('HSET', base, 'seq', seq, 'sub
 publish(state_items)
 local soonest = call('ZRANGE', key('due'), 0, 0, 'WITHSCORES')
 if touched or meta[1] then reply[2] = epoch end
-reply[3], reply[4], reply[5] = seq, sub, tonumber(soonest[2] or 0)
+reply[3], reply[4], reply[5], reply[6] = seq, sub, tonumber(soonest[2] or 0), changes
 return reply

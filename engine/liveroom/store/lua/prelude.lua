@@ -10,7 +10,7 @@
 -- ARGV[2]  ephemeral items for the channel, opaque here ("" for none)
 -- ARGV[3]  MessagePack [name, limit, item, …]*: items kept for late joiners ("" for none)
 --
--- Answer: {now_ms, epoch, seq, sub, next_due_ms, reply, …}; a reply is "+" and the JSON of the
+-- Answer: {now_ms, epoch, seq, sub, next_due_ms, changes, reply, …}; a reply is "+" and the JSON of the
 -- answer, "-" and the JSON of the refusal, or "!" and the text of a fault in a handler.
 -- epoch is "" for a scope that nothing was ever written to.
 --
@@ -27,8 +27,9 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000) + (request.skew or 0)
 local ops, due, parts, own, joins = {}, {}, {}, {}, {}
 local call = redis.call
 
-local meta = call('HMGET', base, 'epoch', 'seq', 'sub')
+local meta = call('HMGET', base, 'epoch', 'seq', 'sub', 'changes')
 local epoch, seq, sub = meta[1], tonumber(meta[2] or 0), tonumber(meta[3] or 0)
+local changes = tonumber(meta[4] or 0) -- how many batches have changed a state: shows a lost publication
 local start_seq, start_sub = seq, sub
 
 -- What this batch has to say on the channel, in order.
