@@ -55,9 +55,7 @@ class Worker:
     def token(self, room: str, role: str = "viewer", user: str = "u1", **more: Any) -> str:
         """Mint a token that this worker accepts."""
         ttl = more.pop("ttl_s", 3600)
-        return mint(
-            SECRET, user=user, room=room, role=role, ttl_s=ttl, now=time.time(), **more
-        )
+        return mint(SECRET, user=user, room=room, role=role, ttl_s=ttl, now=time.time(), **more)
 
     async def connect(self, path: str = "/ws", **options: Any) -> Client:
         """Open a WebSocket without saying hello."""

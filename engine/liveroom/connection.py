@@ -116,11 +116,10 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """More waits to be sent than a viewer that keeps up ever has."""
-        self._conversation.choke(True)
+        self._conversation.choke()
 
     def resume_writing(self) -> None:
-        """Most of it is sent."""
-        self._conversation.choke(False)
+        """Most of it is sent: the next delivery finds that out by itself."""
 
     def eof_received(self) -> bool:
         """Half-closed by the peer: nothing more can be agreed on."""

@@ -104,10 +104,10 @@ class Conversation:
         if self.viewer is not None:
             self.viewer.flush()
 
-    def choke(self, choked: bool) -> None:
-        """Take that the socket is full, or is not any more."""
+    def choke(self) -> None:
+        """Take that more waits to be sent than a viewer that keeps up ever has."""
         if self.viewer is not None:
-            self.viewer.choked = choked
+            self.viewer.careful = True
 
     def hush(self, drop: Callable[[bytes], None]) -> None:
         """Have what the room still writes dropped: the connection is closing."""

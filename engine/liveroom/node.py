@@ -113,7 +113,18 @@ class Node:
         self.draining = False
 
     async def start(self) -> None:
-        """Connect, learn what durability the store gives, follow the system scope."""
+        """Connect, learn what durability the store gives, follow the system scope.
+
+        What was opened is closed again when that fails: a loop with open handles may not end.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            with contextlib.suppress(StoreError):
+                await self.stop()
+            raise
+
+    async def _start(self) -> None:
         await self.hub.start()
         await self._probe_durability()
         system = self.hub.room_for(SYSTEM_SCOPE)

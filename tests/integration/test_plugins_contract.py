@@ -436,12 +436,6 @@ async def test_plugin_lua_faults_stay_its_own(
     assert public == list(range(first_seq, first_seq + len(public)))
 
 
-class Twin(Plugin):
-    """Declares what another plugin has declared, once it is given a name for it."""
-
-    name = "twin"
-
-
 class TwinName(Plugin):
     """The name of a built-in feature."""
 
@@ -497,11 +491,15 @@ async def test_plugin_that_takes_a_taken_name_is_refused_at_start(twin: type[Plu
 async def test_plugin_that_cannot_start_stops_the_engine(
     store_url: str, start_worker: harness.StartWorker
 ) -> None:
-    """The error names it."""
+    """The error names it; the plugins before it are stopped, and nothing stays open."""
 
-    class Unready(Twin):
+    class Unready(Plugin):
+        name = "unready"
+
         async def start(self, engine: Engine) -> None:
             raise RuntimeError("no such device")
 
-    with pytest.raises(ConfigError, match=r"twin to start.*no such device"):
-        await start_worker(store_url, plugins=[Unready()])
+    before = Cheer()
+    with pytest.raises(ConfigError, match=r"unready to start.*no such device"):
+        await start_worker(store_url, plugins=[before, Unready()])
+    assert before.seen == ["start", "stop"]

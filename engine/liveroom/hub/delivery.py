@@ -229,7 +229,7 @@ class _Writing:
             full, essential, frames = self._full, self._essential, self._full.frames
             while self._index < total and now < until:
                 for viewer in viewers[self._index : self._index + _CHECK_EVERY]:
-                    if viewer.waiting or viewer.choked or viewer.slow:
+                    if viewer.waiting or viewer.careful:
                         viewer.deliver(full, essential, now)
                     else:
                         viewer.write(frames[viewer.variant] or full.frame(viewer.variant))

@@ -171,8 +171,7 @@ class Room:
         self._lanes.add_shed(said.counts)
         self._lanes.add_shed(self._hearing.missed(worker, said))
         kinds = {item.kind for item in said.items} | said.counts.keys()
-        events = self._hub.manager.events
-        self._delivery.request(may_wait=all(events[kind].rides for kind in kinds))
+        self._delivery.request(may_wait=all(map(self._hub.manager.event_rides, kinds)))
 
     def on_epoch(self, epoch: str) -> None:
         """Tell every viewer that its position means nothing any more."""

@@ -50,7 +50,7 @@ class Viewer:
         "_missed",
         "_slow_since",
         "_socket",
-        "choked",
+        "careful",
         "claims",
         "index",
         "session",
@@ -71,8 +71,8 @@ class Viewer:
         self.variant = variant
         self.write = socket.write
         """Queues one frame on the socket."""
-        self.choked = False
-        """Whether more than `slow_bytes` wait to be sent; the transport tells."""
+        self.careful = False
+        """Whether it may be slow and has to be looked at: more than `slow_bytes` waited lately."""
         self.waiting: list[Item] = []
         """Replies not yet written; they leave with the next frame or the next flush."""
         self.index = -1
@@ -112,7 +112,7 @@ class Viewer:
         """
         if self.waiting:
             self.flush()
-        if self.choked or self._slow_since:
+        if self.careful:
             self._deliver_slowly(full, essential, now)
         else:
             self.write(full.frame(self.variant))
@@ -141,5 +141,6 @@ class Viewer:
     def _recover(self) -> None:
         missed, self._missed = self._missed, None
         self._slow_since = 0.0
+        self.careful = False
         if missed:
             self.send([event_item("sys.shed", missed)])

@@ -69,6 +69,7 @@ class PluginManager:
     def __init__(self, plugins: Sequence[Plugin], on_fault: Fault = lambda _: None) -> None:
         self.plugins = tuple(plugins)
         self._on_fault = on_fault
+        self._started: list[Plugin] = []
         self.commands: dict[str, Bound] = {}
         self.events: dict[str, EventSpec] = {}
         self.states: dict[str, StateSpec] = {}
@@ -92,6 +93,11 @@ class PluginManager:
         spec = self.states.get(name) or self.states.get(name.partition(":")[0])
         return spec is not None and spec.rides
 
+    def event_rides(self, name: str) -> bool:
+        """Tell the same of an event; one that only another worker's plugins know does not wait."""
+        spec = self.events.get(name)
+        return spec is not None and spec.rides
+
     @property
     def lua(self) -> dict[str, str]:
         """The Lua source of each plugin that has any."""
@@ -106,10 +112,12 @@ class PluginManager:
                 raise
             except Exception as exc:  # whatever it raised, its name is what helps
                 raise ConfigError("plugins", f"{plugin.name} to start", repr(exc)) from exc
+            self._started.append(plugin)
 
     async def stop(self) -> None:
-        """Stop every plugin, last first."""
-        for plugin in reversed(self.plugins):
+        """Stop every plugin that was started, last first."""
+        while self._started:
+            plugin = self._started.pop()
             try:
                 await plugin.stop()
             except Exception:  # noqa: BLE001  # isolation: any fault of a plugin stays its own

@@ -37,17 +37,22 @@ class Web:
         ]
         app = web.Application(client_max_size=settings.max_message_bytes)
         app[NODE] = node
-        for upgrade, surface in zip(self._upgrades, (Surface.VIEWER, Surface.CONTROL), strict=True):
-            app.router.add_route("*", surface.value, upgrade.handle)
+        surfaces = (Surface.VIEWER.value, Surface.CONTROL.value)
+        self._upgrade_at = dict(zip(surfaces, self._upgrades, strict=True))
+        for path, upgrade in self._upgrade_at.items():
+            app.router.add_route("*", path, upgrade.handle)
         app.add_subapp("/api", api_app(node))
         app.router.add_routes(page_routes(node))
-        self._runner = web.AppRunner(app, keepalive_timeout=_IDLE_S, access_log=None)
+        # TCP keepalive would cost a call per join; the heartbeat finds the dead sooner.
+        self._runner = web.AppRunner(
+            app, keepalive_timeout=_IDLE_S, access_log=None, tcp_keepalive=False
+        )
         self._sites: list[web.BaseSite] = []
 
     async def start(self, *, reuse_port: bool = False) -> int:
         """Listen; return the port (useful when 0 was asked for)."""
         settings = self._node.settings
-        await self._runner.setup()
+        await self._set_up()
         site = web.TCPSite(
             self._runner,
             settings.host,
@@ -62,12 +67,27 @@ class Web:
 
     async def start_on(self, listener: socket.socket) -> int:
         """Listen on a socket that was bound before."""
-        await self._runner.setup()
+        await self._set_up()
         site = web.SockSite(self._runner, listener, backlog=self._node.settings.backlog)
         await site.start()
         self._sites.append(site)
         port: int = listener.getsockname()[1]
         return port
+
+    async def _set_up(self) -> None:
+        """Prepare the server, with the two paths that joins come in by before the router."""
+        await self._runner.setup()
+        server = self._runner.server
+        assert server is not None, "set up above"
+        routed = server.request_handler
+
+        async def handle(request: web.BaseRequest) -> web.StreamResponse:
+            upgrade = self._upgrade_at.get(request.raw_path)
+            if upgrade is None:
+                return await routed(request)
+            return await upgrade.handle(request)
+
+        server.request_handler = handle
 
     async def stop_accepting(self) -> None:
         """Take no new connections; the open ones live on."""

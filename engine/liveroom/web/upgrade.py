@@ -64,7 +64,7 @@ class Upgrade:
         self.open = True
         """Whether new connections are taken; false while the worker drains."""
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Judge the handshake and hand the socket over."""
         try:
             self._check_capacity()
@@ -94,13 +94,11 @@ class Upgrade:
                 503, "this worker takes no more connections", ("Retry-After", "2")
             )
 
-    def _admit(self, request: web.Request) -> str:
+    def _admit(self, request: web.BaseRequest) -> str:
         peer = request.transport.get_extra_info("peername") if request.transport else None
-        ip = client_ip(
-            peer[0] if peer else "127.0.0.1",
-            request.headers.getall("X-Forwarded-For", []),
-            self._trusted,
-        )
+        ip = peer[0] if peer else "127.0.0.1"
+        if self._trusted:
+            ip = client_ip(ip, request.headers.getall("X-Forwarded-For", []), self._trusted)
         bucket = ip_bucket(ip)
         verdict = self._front.addresses.try_connect(bucket, self._front.now())
         if verdict is not Verdict.ADMITTED:

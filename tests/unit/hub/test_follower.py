@@ -29,6 +29,8 @@ class Log:
     down: int = 0
     """How many requests from now on fail."""
     asked: list[str] = field(default_factory=list)
+    changes: int = 0
+    """How many publications have changed a state."""
     on_answered: Callable[[], None] = lambda: None
 
     @property
@@ -46,8 +48,10 @@ class Log:
         for name, value in states.items():
             self.states[name] = (self.states.get(name, (0, 0))[0] + 1, value)
             items.append(self.state(name))
+        self.changes += bool(items)
+        durables = self.entries[before:]
         return Publication(
-            "s", start, self.position, 0, "w", self.entries[before:], items, ephemeral
+            "s", start, self.position, 0, "w", durables, items, ephemeral, self.changes
         )
 
     def state(self, name: str) -> StateItem:
@@ -62,6 +66,7 @@ class Log:
         self.epoch, self.seq, self.sub = epoch, 0, 0
         self.entries.clear()
         self.states.clear()
+        self.changes = 0
 
     # What the follower calls.
 
@@ -82,7 +87,8 @@ class Log:
             self.epoch += "+"
             return b"+{}"
         states = [orjson.loads(self.state(name).item) for name in self.states]
-        body = {"epoch": self.epoch, "seq": self.seq, "sub": self.sub, "states": states}
+        place = {"epoch": self.epoch, "seq": self.seq, "sub": self.sub}
+        body = place | {"changes": self.changes, "states": states}
         self.on_answered()
         return b"+" + orjson.dumps(body)
 
@@ -484,6 +490,18 @@ def test_follower_applies_the_log_whatever_the_channel_does(steps: list[Step]) -
     asyncio.run(_channel_of_horrors(steps))
 
 
+async def test_follower_notices_a_lost_change_of_state() -> None:
+    """States leave no hole in the log; the count of changes shows that one was lost."""
+    made = await Bench().load()
+    made.follower.take(made.log.publish(stock=3))
+    made.log.publish(stock=2)  # lost, and nothing else follows
+
+    made.follower.told(made.log.position, made.log.changes)
+    await made.sweep(2)
+
+    assert made.follower.states["stock"].version == 2
+
+
 async def _channel_of_horrors(steps: list[Step]) -> None:
     made = await Bench().load()
     with pytest.MonkeyPatch.context() as patch:
@@ -493,7 +511,7 @@ async def _channel_of_horrors(steps: list[Step]) -> None:
             last = await _step(made, action, users, last)
             _expect_prefix(made)
         made.log.down = 0
-        made.follower.told(made.log.position)
+        made.follower.told(made.log.position, made.log.changes)
         await made.sweep(2)
     assert made.sink.durable == made.items
     assert made.sink.epochs == []

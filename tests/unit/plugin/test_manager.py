@@ -207,15 +207,23 @@ def test_manager_flush_keeps_the_operations_of_the_others() -> None:
 
 
 async def test_manager_starts_in_order_and_stops_in_reverse() -> None:
-    """A plugin that cannot stop does not keep the others from it."""
-    lines: list[str] = []
-    manager = PluginManager([Recorder("a", lines), Recorder("c", lines)])
-    await manager.start(ENGINE)
-    assert lines == ["a start", "c start"]
+    """A plugin that cannot stop does not keep the others from it; nothing is stopped twice."""
 
-    manager, lines, faults = three()
+    class Stuck(Recorder):
+        async def stop(self) -> None:
+            await super().stop()
+            raise ValueError("stop")
+
+    lines: list[str] = []
+    faults: list[str] = []
+    plugins = [Recorder("a", lines), Stuck("b", lines), Recorder("c", lines)]
+    manager = PluginManager(plugins, faults.append)
+
+    await manager.start(ENGINE)
+    assert lines == ["a start", "b start", "c start"]
     await manager.stop()
-    assert lines == ["c stop", "b stop", "a stop"]
+    await manager.stop()
+    assert lines[3:] == ["c stop", "b stop", "a stop"]
     assert faults == ["b"]
 
 
@@ -226,6 +234,8 @@ async def test_manager_names_the_plugin_that_cannot_start() -> None:
         await manager.start(ENGINE)
     assert isinstance(caught.value.__cause__, ValueError)
     assert lines == ["a start", "b start"]
+    await manager.stop()  # only what was started
+    assert lines[2:] == ["a stop"]
 
     class Wanting(Plugin):
         name = "wanting"
@@ -291,6 +301,24 @@ def test_manager_a_refusal_at_once_drops_what_would_be_waited_for() -> None:
     manager = PluginManager([Inspector("a", never), Inspector("b", refuse)])
     with pytest.raises(CommandError):
         manager.inspect(CALL)
+
+
+def test_manager_tells_what_may_ride_with_something_else() -> None:
+    """States by their name or the part before the colon; what is unknown does not wait."""
+
+    class Calm(Plugin):
+        name = "calm"
+        events = (
+            EventSpec("calm.on", Delivery.EPHEMERAL, "", rides=True),
+            EventSpec("calm.off", Delivery.EPHEMERAL, ""),
+        )
+        states = (StateSpec("calm", "", rides=True), StateSpec("tense", ""))
+
+    manager = PluginManager([Calm()])
+    states = ("calm", "calm:x", "tense", "tense:x", "unknown")
+    assert [manager.state_rides(name) for name in states] == [True, True, False, False, False]
+    events = ("calm.on", "calm.off", "unknown")
+    assert [manager.event_rides(name) for name in events] == [True, False, False]
 
 
 def test_manager_failed_counts_for_the_plugin_of_the_command() -> None:
