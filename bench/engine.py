@@ -20,7 +20,7 @@ from bench.load import SECRET
 from bench.machine import pin, raise_file_limit, rss
 from bench.plugin import BenchSale
 from liveroom.config import load
-from liveroom.node import Node
+from liveroom.node import Node, tune_collector
 from liveroom.store.port import Batch, Op
 from liveroom.web.app import Web
 
@@ -124,6 +124,7 @@ async def _main(spec: Answer) -> None:
     await node.start()
     web = Web(node)
     port = await web.start()
+    tune_collector()
     level = node.level.value if node.level is not None else "?"
     await serve_parent({"port": port, "level": level}, Worker(node).handle)
     # Not drained: the viewers are the bench's own, and gone.

@@ -49,6 +49,9 @@ class _Nowhere(asyncio.Transport):
         """Everything is always sent."""
         return 0
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Nothing is ever buffered."""
+
     def close(self) -> None:
         """Do nothing."""
 

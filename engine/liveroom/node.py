@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import random
 import secrets
@@ -46,7 +47,7 @@ from liveroom.store.script import assemble
 from liveroom.store.topology import topology_from_url
 
 
-__all__ = ["SYSTEM_SCOPE", "Node", "SystemClock"]
+__all__ = ["SYSTEM_SCOPE", "Node", "SystemClock", "tune_collector"]
 
 log = structlog.get_logger("liveroom.node")
 
@@ -57,6 +58,17 @@ READY_SILENCE_S = 8.0
 _LAG_EVERY_S = 0.25
 _ANSWER_S = 1.0
 _GOODBYE_S = 1.0
+
+
+def tune_collector() -> None:
+    """Have the garbage collector look less often, and never at what is there for good.
+
+    A worker holds hundreds of thousands of long-lived objects (connections) and makes few cycles;
+    with the defaults it walks through all of them again and again while viewers join.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 class SystemClock:

@@ -32,7 +32,7 @@ from liveroom.handover import (
     secrets_of,
 )
 from liveroom.log import setup
-from liveroom.node import Node
+from liveroom.node import Node, tune_collector
 from liveroom.store.port import Op
 from liveroom.web.app import Web
 
@@ -150,6 +150,7 @@ class _Worker:
         except OSError as exc:
             address = f"{settings.host}:{settings.port}"
             raise ConfigError("port", "a free one", f"{address}: {exc.strerror}") from exc
+        tune_collector()
         await self._ops.setup()
         self._socket.unlink(missing_ok=True)
         await web.UnixSite(self._ops, str(self._socket)).start()
