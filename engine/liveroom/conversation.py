@@ -227,10 +227,12 @@ class Conversation:
 
     def _start(self, result: Awaitable[Result] | Result, reply_id: int | None, op: str) -> None:
         """Have an awaited result answered when it is there; it outlives the connection."""
-        if inspect.isawaitable(result):
-            self._front.spawn(self._await(result, reply_id, op))
+        if result is None or isinstance(result, dict):  # the usual first: to ask for more is slow
+            self._reply(reply_id, result)
         elif isinstance(result, bytes):
             self._on_reply(reply_id, op, result)
+        elif inspect.isawaitable(result):
+            self._front.spawn(self._await(result, reply_id, op))
         else:
             self._reply(reply_id, result)
 

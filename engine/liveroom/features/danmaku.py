@@ -24,10 +24,7 @@ __all__ = ["Danmaku", "clean_text"]
 MAX_TEXT = 100
 _BURST = 3
 _FORGET_EVERY_S = 30.0
-_BIDI = dict.fromkeys(
-    map(ord, "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-)
-
+_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 Place = Literal["scroll", "top", "bottom"]
 Color = Annotated[int, Meta(ge=0, le=0xFFFFFF, description="RGB")]
@@ -122,17 +119,21 @@ class Danmaku(Plugin):
         return d
 
 
+def _may_show(char: str) -> bool:
+    return char not in _BIDI and unicodedata.category(char) not in ("Cc", "Cs", "Zl", "Zp")
+
+
 def clean_text(text: str) -> str:
     """Return text that can be shown: NFC, no controls, nothing that turns the direction.
 
     Raises:
         CommandError: `bad_request`, empty or longer than 100 characters after that.
     """
-    if not text.isascii():
-        text = text.translate(_BIDI)
-    if not text.isprintable():
-        text = "".join(c for c in text if unicodedata.category(c) not in ("Cc", "Cs", "Zl", "Zp"))
-    text = unicodedata.normalize("NFC", text).strip()  # last: what stood apart may now compose
+    if not text.isprintable():  # nor are the marks that turn the direction
+        text = "".join(filter(_may_show, text))
+    if not unicodedata.is_normalized("NFC", text):  # after that: what stood apart may now compose
+        text = unicodedata.normalize("NFC", text)
+    text = text.strip()
     if not 0 < len(text) <= MAX_TEXT:
         raise CommandError(
             "bad_request", f"text: expected 1 to {MAX_TEXT} characters, came {len(text)}"
