@@ -1,0 +1,46 @@
+"""The blocks of ephemeral items: what they carry, and how a lost one is noticed."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from liveroom.core.lanes import Ephemeral
+from liveroom.hub.ingress import Block, Hearing, _pack_block, unpack_block
+from liveroom.protocol.items import Item
+
+
+def _block(totals: Counter[str], items: int, shed: int = 0) -> Block:
+    """The next block of a worker whose running totals are these."""
+    said = [Ephemeral("danmaku", "u", "s", 1.0, False, Item(b'{"n":%d}' % n)) for n in range(items)]
+    totals.update({"danmaku": items + shed})
+    return unpack_block(_pack_block(said, {"danmaku": shed} if shed else {}, totals))
+
+
+def test_block_survives_packing() -> None:
+    """Items, counts and totals arrive as they were sent."""
+    block = _block(Counter(), 2, shed=3)
+
+    assert [e.item.json for e in block.items] == [b'{"n":0}', b'{"n":1}']
+    assert block.counts == {"danmaku": 3}
+    assert block.totals == {"danmaku": 5}
+
+
+def test_hearing_counts_what_a_lost_block_held() -> None:
+    """A block that never came, shown and shed items alike, is the difference of the totals."""
+    totals, hearing = Counter[str](), Hearing()
+    assert hearing.missed("w1", _block(totals, 4)) == {}
+    assert hearing.missed("w1", _block(totals, 2, shed=1)) == {}
+
+    _block(totals, 5, shed=7)  # lost on the way
+
+    assert hearing.missed("w1", _block(totals, 1)) == {"danmaku": 12}
+    assert hearing.missed("w1", _block(totals, 1)) == {}
+
+
+def test_hearing_keeps_workers_apart_and_takes_a_fresh_start() -> None:
+    """A worker's first block sets its base; one that loaded the room anew owes nothing."""
+    hearing, first, second = Hearing(), Counter[str](), Counter[str]()
+    hearing.missed("w1", _block(first, 9))
+
+    assert hearing.missed("w2", _block(second, 1)) == {}
+    assert hearing.missed("w1", _block(Counter(), 1)) == {}
