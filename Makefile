@@ -43,8 +43,8 @@ format: $(STAMP) ## Format the code and mend what the linter can
 bench: $(STAMP) ## Measure the rows of docs/benchmarks.md on this machine
 	$(BIN)/python -m bench $(ARGS)
 
-chaos: $(STAMP) ## The long fault runs
-	$(BIN)/python -m pytest -m chaos tests/faults $(ARGS)
+chaos: $(STAMP) ## A room under load while a worker, the channels and the store are killed
+	$(BIN)/python -m bench.show --viewers 400 --rate 150 --seconds 40 --faults $(ARGS)
 
 clean: ## Remove what setup and run made
 	rm -rf $(VENV) .liveroom .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -11,7 +11,6 @@ Subscriptions are sent one by one: a batched SSUBSCRIBE over several slots is re
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 import time
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import MovedError, RedisError, ResponseError
 
 from liveroom.errors import StoreError
-from liveroom.store.link import Link
+from liveroom.store.link import Link, next_reply
 
 
 __all__ = ["CANARY_SILENCE_S", "ChannelLink"]
@@ -121,17 +120,10 @@ class ChannelLink:
             for channel in list(self.channels):
                 await connection.send_command("SSUBSCRIBE", channel, check_health=False)
             while True:
-                self._handle(await self._next(connection))
+                self._handle(await next_reply(connection))
         finally:
             self._connection = None
             await connection.disconnect(nowait=True)
-
-    @staticmethod
-    async def _next(connection: AbstractConnection) -> Any:
-        try:
-            return await connection.read_response(disable_decoding=True, timeout=math.inf)
-        except ResponseError as exc:
-            return exc
 
     def _handle(self, reply: Any) -> None:
         self.last_heard = time.monotonic()

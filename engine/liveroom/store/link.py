@@ -20,7 +20,7 @@ from redis.exceptions import BusyLoadingError, RedisError, ResponseError
 from liveroom.errors import OutcomeUnknown, StoreUnavailable
 
 
-__all__ = ["Command", "Link"]
+__all__ = ["Command", "Link", "next_reply"]
 
 Command = tuple[bytes | str | int, ...]
 
@@ -99,7 +99,7 @@ class Link:
         reason = "the connection was closed"
         try:
             while True:
-                reply = await self._next(connection)
+                reply = await next_reply(connection)
                 future = self._waiting.popleft()
                 if not future.done():  # its caller may have gone
                     future.set_result(reply)
@@ -109,15 +109,6 @@ class Link:
             if connection is self._connection:
                 self._break(reason)
             await connection.disconnect(nowait=True)
-
-    @staticmethod
-    async def _next(connection: AbstractConnection) -> Any:
-        try:
-            return await connection.read_response(disable_decoding=True, timeout=math.inf)
-        except ResponseError as exc:
-            return exc
-        except BusyLoadingError as exc:  # to redis-py the connection is broken; it is not
-            return ResponseError(f"LOADING {exc}")
 
     def _break(self, reason: str) -> None:
         """Give up the connection and everything that waits on it."""
@@ -130,3 +121,13 @@ class Link:
                 future.exception()  # several of one caller: only the first is awaited
         if reader is not None and reader is not asyncio.current_task():
             reader.cancel()
+
+
+async def next_reply(connection: AbstractConnection) -> Any:
+    """Return the next reply, however long it takes; an error reply is returned, not raised."""
+    try:
+        return await connection.read_response(disable_decoding=True, timeout=math.inf)
+    except ResponseError as exc:
+        return exc
+    except BusyLoadingError as exc:  # to redis-py the connection is broken; it is not
+        return ResponseError(f"LOADING {exc}")
