@@ -122,6 +122,7 @@ class Client:
         self._session = session
         self.ws = ws
         self.items: list[dict[str, Any]] = []
+        self.messages: list[list[dict[str, Any]]] = []
         self.hello: dict[str, Any] = {}
         self.close_code: int | None = None
         self._ids = itertools.count(1)
@@ -219,7 +220,8 @@ class Client:
     async def _read(self) -> None:
         async for message in self.ws:
             decode = msgpack.unpackb if message.type == aiohttp.WSMsgType.BINARY else orjson.loads
-            self.items += decode(message.data)
+            self.messages.append(decode(message.data))
+            self.items += self.messages[-1]
             self._changed.set()
         self.close_code = self.ws.close_code
         self._changed.set()

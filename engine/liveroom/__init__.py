@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from liveroom.core.clock import Clock
     from liveroom.core.position import Position
     from liveroom.errors import CommandError, ConfigError, LiveroomError, StoreError
-    from liveroom.plugin.context import Call, Engine, Member, RoomHandle
+    from liveroom.features.room import HOST_SURFACES, Version
+    from liveroom.features.soldout import SoldOut
+    from liveroom.features.text import plain_text, shown_text
+    from liveroom.features.wallet import MAX_AMOUNT, Payments
+    from liveroom.plugin.context import Call, Engine, Member, RoomHandle, expect_any_room
+    from liveroom.plugin.rest import CLAIMS
     from liveroom.plugin.spec import (
         Commit,
         Delivery,
@@ -26,11 +31,15 @@ if TYPE_CHECKING:
         StateSpec,
         Surface,
         command,
+        open_to,
     )
-    from liveroom.protocol.messages import Body, Empty
-    from liveroom.store.port import LogEntry, Op
+    from liveroom.protocol.messages import Body, Empty, Ident
+    from liveroom.store.port import History, LogEntry, Op
 
 __all__ = [
+    "CLAIMS",
+    "HOST_SURFACES",
+    "MAX_AMOUNT",
     "Body",
     "Call",
     "Claims",
@@ -42,20 +51,29 @@ __all__ = [
     "Empty",
     "Engine",
     "EventSpec",
+    "History",
+    "Ident",
     "LiveroomError",
     "LogEntry",
     "Member",
     "Op",
+    "Payments",
     "Plugin",
     "Position",
     "Result",
     "Role",
     "RoomHandle",
     "Settings",
+    "SoldOut",
     "StateSpec",
     "StoreError",
     "Surface",
+    "Version",
     "command",
+    "expect_any_room",
+    "open_to",
+    "plain_text",
+    "shown_text",
 ]
 
 __version__ = "0.1.0"
@@ -66,12 +84,18 @@ _HOMES = {
     "liveroom.core.clock": ("Clock",),
     "liveroom.core.position": ("Position",),
     "liveroom.errors": ("CommandError", "ConfigError", "LiveroomError", "StoreError"),
-    "liveroom.plugin.context": ("Call", "Engine", "Member", "RoomHandle"),
+    "liveroom.features.room": ("HOST_SURFACES", "Version"),
+    "liveroom.features.soldout": ("SoldOut",),
+    "liveroom.features.text": ("plain_text", "shown_text"),
+    "liveroom.features.wallet": ("MAX_AMOUNT", "Payments"),
+    "liveroom.plugin.context": ("Call", "Engine", "Member", "RoomHandle", "expect_any_room"),
+    "liveroom.plugin.rest": ("CLAIMS",),
     "liveroom.plugin.spec": (
         "Commit", "Delivery", "EventSpec", "Plugin", "Result", "StateSpec", "Surface", "command",
+        "open_to",
     ),
-    "liveroom.protocol.messages": ("Body", "Empty"),
-    "liveroom.store.port": ("LogEntry", "Op"),
+    "liveroom.protocol.messages": ("Body", "Empty", "Ident"),
+    "liveroom.store.port": ("History", "LogEntry", "Op"),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -30,7 +30,6 @@ __all__ = [
     "SYSTEM_DOCS",
     "builtin_manager",
     "document",
-    "is_internal",
     "to_yaml",
 ]
 
@@ -45,6 +44,8 @@ _CHANNELS = {Surface.VIEWER: "viewer", Surface.CONTROL: "control", Surface.SERVI
 _SOCKETS = (Surface.VIEWER, Surface.CONTROL)
 SYSTEM_DOCS = {
     "hello": "The first message of a connection.",
+    "sys.join": "Bring this control connection into one more room; answered like a hello.",
+    "sys.leave": "Take this control connection out of a room that `sys.join` brought it into.",
     "sys.ping": "Ask for the server's time; returns `{now}` in ms.",
     "sys.resume": "Go on from a position, or take a fresh snapshot; answered like a hello.",
     "sys.token": "Go on under a new token of the same user and room; returns `{expires_ms}`.",
@@ -104,15 +105,10 @@ def builtin_manager(settings: Settings | None = None) -> PluginManager:
     return PluginManager(builtin_plugins(settings or Settings()))
 
 
-def is_internal(event: EventSpec) -> bool:
-    """Tell whether an event stays between workers; its declaration's text begins with that word."""
-    return event.doc.startswith("Internal")
-
-
 def document(manager: PluginManager, settings: Settings) -> dict[str, Any]:
     """Return the AsyncAPI 3.0 document of a worker with these plugins and settings."""
     commands = _Commands(manager)
-    events = [event for event in manager.events.values() if not is_internal(event)]
+    events = [event for event in manager.events.values() if not event.internal]
     types: list[Any] = [
         *commands.types.values(), *map(_event_type, events), *map(_state_type, manager.states.values()),
         HelloReply, Reply, Refusal,
@@ -186,7 +182,7 @@ def _state_type(spec: StateSpec) -> type[Struct]:
     fields: list[Any] = [
         ("st", name),
         ("v", Annotated[int, Meta(ge=1, description="grows within one epoch")]),
-        ("d", spec.body or dict[str, Any]),
+        ("d", (spec.body or dict[str, Any]) | None),
     ]
     doc = {"__doc__": f"latest: {spec.doc}"}
     return msgspec.defstruct(_camel(spec.name) + "StateItem", fields, namespace=doc)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -120,6 +120,26 @@ class Settings:
     auto_open: bool = _setting(False, "yes/no", "joining a room that does not exist opens it")
     resume_max: int = _setting(2000, "events", "most missed events that a resume sends")
     plugins: tuple[str, ...] = _setting((), "modules", "further plugins, as module:Class")
+    plugin: dict[str, dict[str, Any]] = field(
+        default_factory=dict,
+        metadata={
+            "unit": "tables",
+            "effect": "what plugins are told: [plugin.NAME] in the file, or LIVEROOM_PLUGIN_NAME_KEY",
+            "secret": True,
+        },
+    )
+
+    # Webhooks to the commerce back end.
+    webhook_url: str = _setting("", "URL", "where webhooks are sent; empty: nowhere")
+    webhook_secret: str = _setting(
+        "", "text", "signs webhooks: whsec_ and base64 of 24 to 64 bytes", secret=True
+    )
+    webhook_timeout_s: float = _setting(10.0, "s", "deadline of one webhook delivery")
+
+    # Auditing.
+    audit_every_s: float = _setting(
+        20.0, "s", "how often a worker recomputes the invariants of each of its rooms"
+    )
 
     # Running.
     drain_s: float = _setting(
@@ -172,9 +192,18 @@ def load(
     values: dict[str, Any] = {}
     if path is not None:
         values.update(_from_toml(path))
-    values.update(_from_environ(environ))
+    given = _from_environ(environ)
+    tables = _merged(values.get("plugin", {}), given.get("plugin", {}))
+    values.update(given)
+    values.update({"plugin": tables})
     values.update({k: v for k, v in (overrides or {}).items() if v is not None})
     return Settings(**values)
+
+
+def _merged(
+    first: Mapping[str, dict[str, Any]], second: Mapping[str, dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    return {name: first.get(name, {}) | second.get(name, {}) for name in {**first, **second}}
 
 
 def describe(settings: Settings) -> Iterable[tuple[str, str, str, str]]:
@@ -182,13 +211,13 @@ def describe(settings: Settings) -> Iterable[tuple[str, str, str, str]]:
     for item in fields(settings):
         value = getattr(settings, item.name)
         if item.metadata["secret"]:
-            default = item.default is not MISSING and value == item.default
+            default = value in (item.default, {})
             value = value if default else "(set)"
         yield item.name, _show(value), item.metadata["unit"], item.metadata["effect"]
 
 
 def _show(value: object) -> str:
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | dict):
         return ",".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -202,12 +231,18 @@ def _from_toml(path: Path) -> dict[str, Any]:
 
 
 def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
-    names = ((key.removeprefix(ENV_PREFIX).lower(), key) for key in environ)
-    return {
-        name: _convert(name, environ[key])
-        for name, key in names
-        if key.startswith(ENV_PREFIX) and not name.startswith("test_")
-    }
+    values: dict[str, Any] = {}
+    tables: dict[str, dict[str, Any]] = {}
+    for key, text in environ.items():
+        name = key.removeprefix(ENV_PREFIX).lower()
+        if not key.startswith(ENV_PREFIX) or name.startswith("test_"):
+            continue
+        if name.startswith("plugin_"):
+            plugin, _, option = name.removeprefix("plugin_").partition("_")
+            tables.setdefault(plugin, {})[option] = text
+        else:
+            values[name] = _convert(name, text)
+    return values | ({"plugin": tables} if tables else {})
 
 
 def _convert(name: str, value: Any) -> Any:
@@ -243,6 +278,12 @@ def _to_tuple(value: Any) -> tuple[str, ...]:
     return tuple(str(part).strip() for part in parts if str(part).strip())
 
 
+def _to_tables(value: Any) -> dict[str, dict[str, Any]]:
+    if not isinstance(value, dict) or not all(isinstance(table, dict) for table in value.values()):
+        raise TypeError(value)
+    return value
+
+
 def _to_str(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(value)
@@ -255,6 +296,7 @@ _CONVERTERS: dict[str, Any] = {
     "float": float,
     "str": _to_str,
     "tuple": _to_tuple,
+    "dict": _to_tables,
 }
 _SECRET = {item.name for item in fields(Settings) if item.metadata["secret"]}
 _TYPES = {

@@ -153,10 +153,9 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    @property
-    def claims(self) -> Claims | None:
-        """Who is at the other end, once that is known."""
-        return self._conversation.claims
+    def all_claims(self) -> list[Claims]:
+        """Return under which tokens it is in its rooms."""
+        return [seat.viewer.claims for seat in self._conversation.seats]
 
     @property
     def gone(self) -> bool:

@@ -15,18 +15,23 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from liveroom.auth.claims import Claims, TokenError
+from liveroom.auth.claims import Claims
 from liveroom.errors import CloseError, CommandError, OutcomeUnknown, StoreError
-from liveroom.hub.room import Room
 from liveroom.hub.viewer import Viewer
 from liveroom.plugin.context import Call
 from liveroom.plugin.manager import Bound
 from liveroom.plugin.spec import Commit, Result, Surface
 from liveroom.protocol.codec import Incoming, body_digest
-from liveroom.protocol.items import Item, refusal_item, reply_item, stored_reply_item
-from liveroom.protocol.messages import Hello, Resume
+from liveroom.protocol.items import (
+    Item,
+    refusal_item,
+    reply_item,
+    room_item,
+    stored_reply_item,
+)
+from liveroom.protocol.messages import Hello, JoinBody, Resume
 from liveroom.protocol.session import Act, Session
-from liveroom.store.port import Op
+from liveroom.seats import Seat, Seats, check_seat
 from liveroom.store.replies import refusal
 
 
@@ -57,11 +62,11 @@ class Conversation:
         "_entered",
         "_front",
         "_joining",
-        "_room",
         "_session",
         "_surface",
         "_variant",
         "claims",
+        "seats",
         "viewer",
     )
 
@@ -73,7 +78,7 @@ class Conversation:
         self._surface = surface
         self._variant = variant
         self._session = Session()
-        self._room: Room | None = None
+        self.seats = Seats()
         self._joining: asyncio.Task[None] | None = None
         self._entered = False
         self.viewer: Viewer | None = None
@@ -82,7 +87,7 @@ class Conversation:
     def take(self, incoming: Incoming) -> None:
         """Handle one command. Raises CloseError when the connection must end."""
         if incoming.error is not None:
-            self.refuse(incoming.id, incoming.error)
+            self.refuse(incoming.id, self._denied(incoming) or incoming.error)
             self._session.bad()
             return
         try:
@@ -103,25 +108,36 @@ class Conversation:
         """Write the replies that wait."""
         if self.viewer is not None:
             self.viewer.flush()
+            for seat in self.seats:
+                seat.viewer.flush()
 
     def choke(self) -> None:
         """Take that more waits to be sent than a viewer that keeps up ever has."""
-        if self.viewer is not None:
-            self.viewer.careful = True
+        for seat in self.seats:
+            seat.viewer.careful = True
 
     def hush(self, drop: Callable[[bytes], None]) -> None:
         """Have what the room still writes dropped: the connection is closing."""
         if self.viewer is not None:
             self.viewer.write = drop
+        for seat in self.seats:
+            seat.viewer.write = drop
 
     def end(self) -> None:
         """Leave the room; commands in flight finish without us."""
         if self._joining is not None:
             self._joining.cancel()
-        if self._room is not None and self.viewer is not None:
-            self._room.remove(self.viewer)
+        for seat in self.seats:
+            seat.room.remove(seat.viewer)
         if self._entered and self.claims is not None:
             self._front.gate.leave(self.claims.user)
+
+    def _denied(self, incoming: Incoming) -> CommandError | None:
+        """Return why the caller may not send this command at all, however its body is shaped."""
+        bound = self._front.hub.manager.commands.get(incoming.op)
+        if bound is None or self.claims is None:
+            return None
+        return bound.denial(self._surface, self.claims.role)
 
     # Joining.
 
@@ -157,9 +173,11 @@ class Conversation:
         front.gate.enter(claims.user)
         self.claims, self._entered = claims, True
         session = secrets.token_hex(8)
-        self.viewer = Viewer(self._connection, session, claims, self._variant, front.viewer_limits)
-        self._room = front.hub.room_for(hello.room)
-        await self._room.joining.join(self.viewer, hello_id, hello.resume)
+        limits, source = front.viewer_limits, hello.source
+        viewer = Viewer(self._connection, session, claims, self._variant, limits, source=source)
+        self.viewer = viewer
+        self.seats.first = Seat(front.hub.room_for(hello.room), viewer)
+        await self.seats.first.room.joining.join(viewer, hello_id, hello.resume)
         front.joined(self._connection, claims)
 
     def _close_after_refusal(self, error: CommandError) -> None:
@@ -169,25 +187,28 @@ class Conversation:
     # Commands.
 
     def _run(self, incoming: Incoming) -> None:
-        command, room, viewer = incoming.command, self._room, self.viewer
-        assert command is not None
-        assert room is not None
-        assert viewer is not None
         system = self._front.system.get(incoming.op)
         if system is not None:
             self._start(system(self, incoming), incoming.id, incoming.op)
             return
         bound = self._front.hub.manager.commands[incoming.op]
-        assert self.claims is not None
-        bound.check(self._surface, self.claims.role, incoming.key)
-        digest = body_digest(incoming.op, command.d) if incoming.key else ""
-        call = Call(incoming.op, command.d, viewer, room, incoming.key or "", digest)
+        call = self._call(incoming, bound)
         waits = self._front.hub.manager.inspect(call) if bound.spec.inspected else ()
         self._session.good()
         if waits:
-            self._start(self._inspected(waits, bound, call), incoming.id, call.op)
+            self._start(self._inspected(waits, bound, call), incoming.id, call.op, call)
         else:
             self._answer(self._handle(bound, call), call, incoming.id)
+
+    def _call(self, incoming: Incoming, bound: Bound) -> Call[Any]:
+        command, key = incoming.command, incoming.key
+        assert command is not None, "decoded"
+        seat = self.seats.at(incoming.room)
+        claims = seat.viewer.claims
+        bound.check(self._surface, claims.role, key)
+        digest = body_digest(incoming.op, command.d) if key else ""
+        audit = bound.audit(claims, self._surface)
+        return Call(incoming.op, command.d, seat.viewer, seat.room, key or "", digest, audit)
 
     def _handle(self, bound: Bound, call: Call[Any]) -> Result | Awaitable[Result]:
         try:
@@ -214,35 +235,41 @@ class Conversation:
         self, result: Result | Awaitable[Result], call: Call[Any], reply_id: int | None
     ) -> None:
         if isinstance(result, Commit):
-            op = Op(result.op, call.user, result.body, call.key, call.digest)
-            assert self._room is not None
-            self._room.batcher.submit(
-                op,
-                partial(self._on_reply, reply_id, call.op),
+            self.seats.at(call.room.id).room.batcher.submit(
+                call.operation(result.op, result.body),
+                partial(self._on_reply, reply_id, call.op, call),
                 durable=result.durable,
                 repeatable=result.idempotent,
             )
         else:
-            self._start(result, reply_id, call.op)
+            self._start(result, reply_id, call.op, call)
 
-    def _start(self, result: Awaitable[Result] | Result, reply_id: int | None, op: str) -> None:
+    def _start(
+        self,
+        result: Awaitable[Result] | Result,
+        reply_id: int | None,
+        op: str,
+        call: Call[Any] | None = None,
+    ) -> None:
         """Have an awaited result answered when it is there; it outlives the connection."""
         if result is None or isinstance(result, dict):  # the usual first: to ask for more is slow
-            self._reply(reply_id, result)
+            self._reply(reply_id, result, call)
         elif isinstance(result, bytes):
-            self._on_reply(reply_id, op, result)
+            self._on_reply(reply_id, op, call, result)
         elif inspect.isawaitable(result):
-            self._front.spawn(self._await(result, reply_id, op))
+            self._front.spawn(self._await(result, reply_id, op, call))
         else:
-            self._reply(reply_id, result)
+            self._reply(reply_id, result, call)
 
-    async def _await(self, result: Awaitable[Any], reply_id: int | None, op: str) -> None:
+    async def _await(
+        self, result: Awaitable[Any], reply_id: int | None, op: str, call: Call[Any] | None
+    ) -> None:
         try:
             value = await result
         except CommandError as exc:
             self.refuse(reply_id, exc)
         except StoreError as exc:
-            self._on_reply(reply_id, op, exc)
+            self._on_reply(reply_id, op, call, exc)
         except CloseError as exc:
             self._connection.close(exc.close.name, exc.detail)
         except Exception:  # noqa: BLE001  # isolation: any fault of a plugin stays its own
@@ -252,13 +279,15 @@ class Conversation:
             if value is HANDLED:
                 return
             if isinstance(value, bytes):
-                self._on_reply(reply_id, op, value)
+                self._on_reply(reply_id, op, call, value)
             else:
-                self._reply(reply_id, value)
+                self._reply(reply_id, value, call)
 
     # Replies.
 
-    def _on_reply(self, reply_id: int | None, op: str, reply: bytes | StoreError) -> None:
+    def _on_reply(
+        self, reply_id: int | None, op: str, call: Call[Any] | None, reply: bytes | StoreError
+    ) -> None:
         if isinstance(reply, OutcomeUnknown):
             self.refuse(reply_id, CommandError("outcome_unknown", retry_ms=500))
         elif isinstance(reply, StoreError):
@@ -268,12 +297,17 @@ class Conversation:
                 self._front.hub.manager.failed(op)
             self.refuse(reply_id, refusal(reply))
         else:
-            self._count(reply[:1] == b"+")
+            accepted = reply[:1] == b"+"
+            self._count(accepted)
+            if accepted and call is not None:
+                self._front.hub.manager.accepted(call)
             if reply_id is not None:
                 self._queue(stored_reply_item(reply_id, reply))
 
-    def _reply(self, reply_id: int | None, d: Any) -> None:
+    def _reply(self, reply_id: int | None, d: Any, call: Call[Any] | None = None) -> None:
         self._count(True)
+        if call is not None:
+            self._front.hub.manager.accepted(call)
         if reply_id is not None:
             self._queue(reply_item(reply_id, d or {}))
 
@@ -299,23 +333,55 @@ class Conversation:
 
     # System commands (front.py has their table).
 
-    async def refresh(self, token: str) -> Result:
+    async def refresh(self, token: str, room: str | None) -> Result:
         """Go on under a new token."""
-        assert self.claims is not None
-        assert self.viewer is not None
-        try:
-            claims = await self._front.gate.refresh(self.claims, token)
-        except TokenError as exc:
-            raise CommandError(exc.code.name, exc.detail, retry_ms=exc.retry_ms) from exc
-        self.claims = self.viewer.claims = claims
-        self._front.joined(self._connection, claims)
+        seat = self.seats.at(room)
+        claims = await self._front.gate.refresh(seat.viewer.claims, token)
+        seat.viewer.claims = claims
+        if seat is self.seats.first:
+            self.claims = claims
+        self._front.joined(self._connection, self.seats.soonest())
         return {"expires_ms": claims.exp * 1000}
 
-    async def resync(self, reply_id: int | None, resume: Resume | None) -> object:
+    async def join(self, reply_id: int | None, body: JoinBody) -> object:
+        """Bring a control connection into one more room; answered as a hello is."""
+        if self._surface is not Surface.CONTROL:
+            raise CommandError("unknown_op", f"sys.join is not a command of {self._surface.value}")
+        self.seats.expect_space(body.room)
+        first = self.seats.at(None).viewer
+        claims = await self._front.gate.claims_of(body.token) if body.token else first.claims
+        check_seat(first.claims, claims, body.room)
+        viewer = Viewer(
+            self._connection,
+            first.session,
+            claims,
+            self._variant,
+            self._front.viewer_limits,
+            room_item(body.room),
+        )
+        seat = Seat(self._front.hub.room_for(body.room), viewer)
+        self.seats.expect_space(body.room)  # it was not held while the token was looked at
+        self.seats.add(seat)
+        try:
+            await seat.room.joining.join(viewer, reply_id, body.resume)
+        except BaseException:
+            self.seats.discard(body.room)
+            raise
+        if self._connection.gone:
+            seat.room.remove(viewer)
+        self._front.joined(self._connection, self.seats.soonest())
+        return HANDLED
+
+    def leave(self, room: str) -> Result:
+        """Take a control connection out of one of its further rooms."""
+        seat = self.seats.discard(room)
+        seat.room.remove(seat.viewer)
+        return None
+
+    async def resync(self, reply_id: int | None, resume: Resume | None, at: str | None) -> object:
         """Greet the viewer once more: the answer to `sys.resume` is that of a hello."""
-        assert self._room is not None
-        assert self.viewer is not None
-        room, viewer = self._room, self.viewer
+        seat = self.seats.at(at)
+        room, viewer = seat.room, seat.viewer
         own = await room.joining.enter(viewer)
         room.remove(viewer)
         await room.joining.greet(viewer, reply_id, resume, own)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from liveroom.auth.claims import Claims
 from liveroom.auth.clients import AddressLimits
@@ -21,14 +21,23 @@ from liveroom.plugin.context import Call
 from liveroom.plugin.spec import Commit, Result
 from liveroom.protocol.codec import CommandDecoder, Incoming
 from liveroom.protocol.items import event_item
-from liveroom.protocol.messages import Body, Empty, Hello, ResumeBody, TokenBody
-from liveroom.store.port import Op
+from liveroom.protocol.messages import (
+    Body,
+    Empty,
+    Hello,
+    JoinBody,
+    LeaveBody,
+    ResumeBody,
+    TokenBody,
+)
 
 
 __all__ = ["SYSTEM_BODIES", "Front"]
 
 SYSTEM_BODIES: dict[str, type[Body]] = {
     "hello": Hello,
+    "sys.join": JoinBody,
+    "sys.leave": LeaveBody,
     "sys.ping": Empty,
     "sys.resume": ResumeBody,
     "sys.token": TokenBody,
@@ -39,7 +48,8 @@ _CLOSE_GRACE_S = 5.0
 _TOKEN_WARNING_S = 60
 _EXPIRY_GRACE_S = 5
 
-System = Callable[[Conversation, Incoming], Awaitable[Result] | Result]
+_B = TypeVar("_B", bound=Body)
+System = Callable[[Conversation, Incoming], Awaitable[Any] | Result]
 
 
 class Front:
@@ -85,13 +95,7 @@ class Front:
         self._deadlines = Deadlines()
         self._wall_deadlines = Deadlines()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self.system: dict[str, System] = {
-            "sys.ping": lambda _, __: {"now": hub.grid.server_ms(self.now())},
-            "sys.resume": _resume,
-            "sys.token": lambda conversation, incoming: conversation.refresh(
-                cast("TokenBody", incoming.command.d).token  # type: ignore[union-attr]  # decoded
-            ),
-        }
+        self.system = self._system_commands()
 
     def start(self) -> None:
         """Begin the sweep; the hub stops it."""
@@ -125,8 +129,26 @@ class Front:
 
     async def committed(self, call: Call[Any], commit: Commit) -> bytes:
         """Commit what a handler returned that had to wait for something."""
-        op = Op(commit.op, call.user, commit.body, call.key, call.digest)
-        return await call.room.submit(op, durable=commit.durable)
+        operation = call.operation(commit.op, commit.body)
+        return await call.room.submit(operation, durable=commit.durable)
+
+    def _system_commands(self) -> dict[str, System]:
+        """Return the commands of the connection itself, with what answers them."""
+        return {
+            "sys.ping": lambda _, __: {"now": self.hub.grid.server_ms(self.now())},
+            "sys.join": lambda conversation, incoming: conversation.join(
+                incoming.id, _body(incoming, JoinBody)
+            ),
+            "sys.leave": lambda conversation, incoming: conversation.leave(
+                _body(incoming, LeaveBody).room
+            ),
+            "sys.resume": lambda conversation, incoming: conversation.resync(
+                incoming.id, _body(incoming, ResumeBody).resume, incoming.room
+            ),
+            "sys.token": lambda conversation, incoming: conversation.refresh(
+                _body(incoming, TokenBody).token, incoming.room
+            ),
+        }
 
     # The life of a connection.
 
@@ -142,7 +164,7 @@ class Front:
         if connection.closing:
             return
         self._deadlines.cancel(connection)
-        if self.gate.revocations.revoked(claims):
+        if any(map(self.gate.revocations.revoked, connection.all_claims())):
             connection.close("bad_token", "the token was revoked")
             return
         self._warn_later(connection, claims)
@@ -165,8 +187,7 @@ class Front:
     def recheck(self) -> None:
         """Close every connection whose token was revoked."""
         for connection in list(self.connections):
-            claims = connection.claims
-            if claims is not None and self.gate.revocations.revoked(claims):
+            if any(map(self.gate.revocations.revoked, connection.all_claims())):
                 connection.close("bad_token", "the token was revoked")
 
     def _warn_later(self, connection: Connection, claims: Claims) -> None:
@@ -181,6 +202,6 @@ class Front:
         self.hub.metrics.closes.labels("4009").inc()
 
 
-def _resume(conversation: Conversation, incoming: Incoming) -> Any:
+def _body(incoming: Incoming, kind: type[_B]) -> _B:
     assert incoming.command is not None, "decoded"
-    return conversation.resync(incoming.id, cast("ResumeBody", incoming.command.d).resume)
+    return cast("_B", incoming.command.d)

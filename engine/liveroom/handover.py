@@ -76,7 +76,7 @@ def failure_note(run_dir: str, index: int) -> Path:
 
 def secrets_of(settings: Settings) -> set[str]:
     """Return the texts among the settings that no log line may hold."""
-    found = {settings.jwt_secret}
+    found = {settings.jwt_secret, *settings.webhook_secret.split()}
     if "://" in settings.redis:
         credentials = urlsplit(settings.redis).netloc.rpartition("@")[0]
         password = credentials.partition(":")[2]

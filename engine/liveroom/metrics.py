@@ -13,7 +13,14 @@ from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 
-__all__ = ["CommitMetrics", "FanoutMetrics", "Metrics", "Tally"]
+__all__ = [
+    "AuditMetrics",
+    "CommitMetrics",
+    "FanoutMetrics",
+    "Metrics",
+    "Tally",
+    "WebhookMetrics",
+]
 
 _LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
@@ -108,6 +115,52 @@ class CommitMetrics:
         self._failures.labels(kind).inc()
 
 
+class WebhookMetrics:
+    """What the delivery of webhooks counts."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.delivered = Counter(
+            "liveroom_webhooks_delivered", "Webhooks that the receiver took", registry=registry
+        )
+        self._failures = Counter(
+            "liveroom_webhook_failures", "Attempts that failed", ["reason"], registry=registry
+        )
+        self.dead = Counter(
+            "liveroom_webhooks_dead", "Webhooks given up after their last attempt",
+            registry=registry,
+        )  # fmt: skip
+        self.pending = Gauge(
+            "liveroom_webhooks_pending", "Webhooks that wait in rooms that this worker delivers",
+            registry=registry,
+        )  # fmt: skip
+
+    def failed(self, reason: str) -> None:
+        """Count one attempt that failed: status_4xx, timeout, connection and the like."""
+        self._failures.labels(reason).inc()
+
+
+class AuditMetrics:
+    """What the auditor counts."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.checked = Counter(
+            "liveroom_audits", "Rooms and wallet shards whose invariants were recomputed",
+            registry=registry,
+        )  # fmt: skip
+        self._broken = Counter(
+            "liveroom_invariants_broken", "Invariants that did not hold, once per audit", ["what"],
+            registry=registry,
+        )  # fmt: skip
+        self.broken_now = Gauge(
+            "liveroom_invariants_broken_now", "Invariants that did not hold when last looked at",
+            registry=registry,
+        )  # fmt: skip
+
+    def broken(self, what: str) -> None:
+        """Count one finding under the name of its check."""
+        self._broken.labels(what).inc()
+
+
 class Metrics:
     """All metrics of one worker."""
 
@@ -146,6 +199,8 @@ class Metrics:
         self.plugin_faults = Counter(
             "liveroom_plugin_faults", "Exceptions in plugins", ["plugin"], registry=registry
         )
+        self.webhooks = WebhookMetrics(registry)
+        self.audit = AuditMetrics(registry)
         self.durability = Gauge(
             "liveroom_durability", "Durability level in force (1 at its label)", ["level"],
             registry=registry,

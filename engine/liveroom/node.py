@@ -20,6 +20,7 @@ import orjson
 import structlog
 
 from liveroom.auth.jwks import JwksKeys
+from liveroom.caller import Performer
 from liveroom.config import Settings
 from liveroom.connection import Connection
 from liveroom.errors import ConfigError, StoreError
@@ -108,6 +109,7 @@ class Node:
             log_max_entries=settings.log_max_entries,
             key_ttl_ms=settings.key_ttl_s * 1000,
             timeout_s=settings.store_timeout_ms / 1000,
+            hooks=bool(settings.webhook_url),
         )
         clock = SystemClock()
         self.hub = Hub(settings, self.store, self.manager, self.metrics, clock, self.worker)
@@ -119,6 +121,7 @@ class Node:
             now_s=time.time,
         )
         self.front = Front(settings, self.hub, self.gate, time.time)
+        self.hub.performer = Performer(self.front).perform
         self.trusted = tuple(_network(text) for text in settings.trusted_proxies)
         self.report: Report | None = None
         self.level: Level | None = None

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from liveroom.asyncapi import SYSTEM_DOCS, builtin_manager, is_internal
+from liveroom.asyncapi import SYSTEM_DOCS, builtin_manager
 from liveroom.config import Settings, describe
 from liveroom.errors import CLOSES, ERRORS
 from liveroom.front import SYSTEM_BODIES
@@ -126,9 +126,7 @@ def _system_commands() -> str:
 
 def _events() -> str:
     events = builtin_manager().events.values()
-    rows = [
-        (f"`{e.name}`", e.delivery.value, _budget(e), e.doc) for e in events if not is_internal(e)
-    ]
+    rows = [(f"`{e.name}`", e.delivery.value, _budget(e), e.doc) for e in events if not e.internal]
     return _table(("event", "class", "shown per second", "`d`"), rows)
 
 

@@ -527,7 +527,7 @@ async def test_key_lives_as_long_as_configured(open_store: OpenStore, scope: str
     opened = await open_store(key_ttl_ms=90_000_000)
     await opened.one(scope, add(key="k", digest="h"))
 
-    left = await opened.ask(scope, "PTTL", base_key(scope) + ":k:u:k")
+    left = await opened.ask(scope, "PTTL", base_key(scope) + ":k:u|k")
 
     assert 89_900_000 < left <= 90_000_000
 

@@ -529,7 +529,7 @@ async def test_key_whose_record_has_expired_is_refused(
     await give(client, "k")
     await settled(pair[0])
     for address in pair[0].node.store.addresses():
-        await pair[0].node.store.ask(address, "DEL", f"lr:{{{room}}}:k:payer-{room}:k")
+        await pair[0].node.store.ask(address, "DEL", f"lr:{{{room}}}:k:payer-{room}|k")
 
     code = await client.refused("gift.send", key="k", gift="rose", combo=False)
 

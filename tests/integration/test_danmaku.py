@@ -12,7 +12,8 @@ from hypothesis import given, strategies as st
 import harness
 from liveroom.core.clock import FakeClock
 from liveroom.errors import CommandError
-from liveroom.features.danmaku import MAX_TEXT, Danmaku, clean_text
+from liveroom.features.danmaku import Danmaku
+from liveroom.features.text import MAX_LINE, shown_text
 
 
 FAMILY = "👨\u200d👩\u200d👧\u200d👦"
@@ -23,8 +24,8 @@ KEPT = (
     f"{FAMILY} 🇨🇳 👍🏽 ❤\ufe0f",
     "مرحبا بالجميع",
     "नमस्ते می\u200cخواهم",
-    "x" * MAX_TEXT,
-    "👍" * MAX_TEXT,
+    "x" * MAX_LINE,
+    "👍" * MAX_LINE,
 )
 CLEANED = {
     "e\u0301": "é",
@@ -35,10 +36,10 @@ CLEANED = {
     "\u2066a\u2069\u200eb\u200f\u061c": "ab",
     "line\u2028para\u2029end": "lineparaend",
     "e\u0000\u0301": "é",
-    "x" * MAX_TEXT + "\u202e\n ": "x" * MAX_TEXT,
+    "x" * MAX_LINE + "\u202e\n ": "x" * MAX_LINE,
 }
 REFUSED: tuple[dict[str, Any], ...] = (
-    {"text": ""}, {"text": "   "}, {"text": "\u202e\n\u0000"}, {"text": "x" * (MAX_TEXT + 1)},
+    {"text": ""}, {"text": "   "}, {"text": "\u202e\n\u0000"}, {"text": "x" * (MAX_LINE + 1)},
     {"text": "x" * 501}, {"text": 5}, {"text": None}, {}, {"text": "x", "mode": "fly"},
     {"text": "x", "color": -1}, {"text": "x", "color": 0x1000000}, {"text": "x", "color": "red"},
     {"text": "x", "color": 1.5}, {"text": "x", "reply_to": "r" * 65}, {"text": "x", "reply_to": 1},
@@ -51,28 +52,28 @@ async def danmaku_of(client: harness.Client, count: int) -> list[dict[str, Any]]
     return [item["d"] for item in client.events("danmaku")]
 
 
-@given(st.text(max_size=3 * MAX_TEXT))
+@given(st.text(max_size=3 * MAX_LINE))
 def test_danmaku_clean_text_leaves_only_what_can_be_shown(text: str) -> None:
     """The result is NFC, of bounded length, without controls, and cleaning it changes nothing."""
     try:
-        clean = clean_text(text)
+        clean = shown_text(text, MAX_LINE)
     except CommandError:
         clean = ""
     if not clean:  # then all of it was invisible, or it was too long
         with pytest.raises(CommandError, match="bad_request"):
-            clean_text(text)
+            shown_text(text, MAX_LINE)
         return
-    assert 0 < len(clean) <= MAX_TEXT
+    assert 0 < len(clean) <= MAX_LINE
     assert unicodedata.is_normalized("NFC", clean)
     assert not {unicodedata.category(c) for c in clean} & {"Cc", "Cs", "Zl", "Zp"}
-    assert clean_text(clean) == clean
+    assert shown_text(clean, MAX_LINE) == clean
 
 
-@given(st.text(st.characters(categories=("L", "N", "P", "S")), min_size=1, max_size=MAX_TEXT))
+@given(st.text(st.characters(categories=("L", "N", "P", "S")), min_size=1, max_size=MAX_LINE))
 def test_danmaku_clean_text_changes_no_visible_text(text: str) -> None:
     """Letters, digits, punctuation and symbols pass as they are (but for NFC)."""
-    if len(unicodedata.normalize("NFC", text)) <= MAX_TEXT:
-        assert clean_text(text) == unicodedata.normalize("NFC", text)
+    if len(unicodedata.normalize("NFC", text)) <= MAX_LINE:
+        assert shown_text(text, MAX_LINE) == unicodedata.normalize("NFC", text)
 
 
 async def test_danmaku_has_its_declared_shape(worker: harness.Worker, room: str) -> None:

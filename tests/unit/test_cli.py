@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from dataclasses import fields
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from liveroom import __version__
 from liveroom.auth.claims import Role
 from liveroom.auth.keys import StaticKeys
 from liveroom.auth.tokens import Issuer, Verifier
-from liveroom.cli import ROLES, cli
+from liveroom.cli import COMMANDS, ROLES, cli
 from liveroom.config import Settings
 
 
@@ -135,3 +136,17 @@ def test_cli_import_is_quick() -> None:
     code = "import sys, liveroom.cli; sys.exit(', '.join({'aiohttp', 'redis', 'rich'} & set(sys.modules)) or 0)"
     done = subprocess.run([sys.executable, "-c", code], timeout=20, check=False)
     assert done.returncode == 0
+
+
+def test_cli_command_of_a_plugin_that_is_broken_harms_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It says why when it is called; the list of commands is still shown."""
+    broken = EntryPoint("broken", "no_such_module:command", COMMANDS)
+    monkeypatch.setattr("liveroom.cli.entry_points", lambda **_: EntryPoints([broken]))
+
+    assert _run("-h").exit_code == 0
+    assert _run("version").output == __version__ + "\n"
+    result = _run("broken")
+    assert result.exit_code == 1
+    assert "cannot be loaded: No module named 'no_such_module'" in result.output

@@ -49,11 +49,17 @@ def test_layout_no_folder_of_odds_and_ends() -> None:
 
 
 def test_layout_every_test_file_of_a_unit_mirrors_a_source() -> None:
-    """tests/unit/a/test_b.py stands for engine/liveroom/a/b.py (or a document, or the tree)."""
+    """tests/unit/a/test_b.py stands for engine/liveroom/a/b.py (or a document, or the tree).
+
+    What is in tests/unit/plugins stands for plugins/liveroom_plugins.
+    """
     about_the_tree = {"docs", "exports", "layout", "servers", "vectors"}
     unit = ROOT / "tests" / "unit"
     for path in unit.rglob("test_*.py"):
         name = path.stem.removeprefix("test_")
-        folder = ROOT / "engine" / "liveroom" / path.parent.relative_to(unit)
+        within = path.parent.relative_to(unit)
+        folder = ROOT / "engine" / "liveroom" / within
+        if within.parts[:1] == ("plugins",):
+            folder = ROOT / "plugins" / "liveroom_plugins" / Path(*within.parts[1:])
         known = name in about_the_tree or (folder / f"{name}.py").exists()
         assert known, f"{path.relative_to(ROOT)} mirrors nothing"

@@ -45,13 +45,13 @@ def test_reference_shape_of_no_fields_is_a_dash() -> None:
 
 def test_reference_fill_replaces_what_stands_between_the_markers() -> None:
     """Text around the markers stays; filling twice changes nothing more."""
-    text = "a\n<!-- table: states -->\nold\n<!-- end of table -->\nb\n"
+    text = "a\n<!-- table: states -->\nstale words\n<!-- end of table -->\nb\n"
 
     filled = fill(text)
 
     assert filled.startswith("a\n<!-- table: states -->\n\n| state |")
     assert filled.endswith("|\n\n<!-- end of table -->\nb\n")
-    assert "old" not in filled
+    assert "stale words" not in filled
     assert fill(filled) == filled
 
 

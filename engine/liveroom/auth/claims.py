@@ -21,6 +21,7 @@ from liveroom.errors import CommandError
 
 __all__ = [
     "ANY_ROOM",
+    "MAX_LEVEL",
     "MAX_NAME",
     "Claims",
     "Role",
@@ -35,6 +36,7 @@ __all__ = [
 
 ANY_ROOM: Final = "*"
 MAX_NAME: Final = 32  # characters
+MAX_LEVEL: Final = 1000
 
 _USER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
 _ROOM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -76,6 +78,8 @@ class Claims(msgspec.Struct, frozen=True):
     iat: int
     jti: str
     issuer: str
+    level: int = 0
+    """The user's fan level, as the issuer says it."""
 
     def covers(self, room: str) -> bool:
         """Tell whether the token is for this room."""

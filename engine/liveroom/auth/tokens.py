@@ -22,6 +22,7 @@ from joserfc.jwk import Key
 
 from liveroom.auth.claims import (
     ANY_ROOM,
+    MAX_LEVEL,
     MAX_NAME,
     Claims,
     Role,
@@ -98,6 +99,7 @@ class _Payload(msgspec.Struct, frozen=True):
     nbf: float | None = None
     iss: str | None = None
     aud: str | list[str] | None = None
+    level: int | None = None
 
 
 _decode_payload = msgspec.json.Decoder(_Payload).decode
@@ -243,6 +245,8 @@ def _read(payload: _Payload) -> Claims:
         raise TokenError("room")
     if _JTI.fullmatch(payload.jti) is None:
         raise TokenError("jti")
+    if not 0 <= (payload.level or 0) <= MAX_LEVEL:
+        raise TokenError("level")
     return Claims(
         user=user,
         name=clean_name(payload.name or "") or user[:MAX_NAME],
@@ -252,6 +256,7 @@ def _read(payload: _Payload) -> Claims:
         iat=int(payload.iat),
         jti=payload.jti,
         issuer=payload.iss or "",
+        level=payload.level or 0,
     )
 
 
@@ -269,6 +274,7 @@ def mint(
     issuer: str | None = None,
     audience: str | None = None,
     kid: str | None = None,
+    level: int | None = None,
 ) -> str:
     """Sign a token.
 
@@ -285,6 +291,7 @@ def mint(
         issuer: becomes `iss`.
         audience: becomes `aud`.
         kid: the id of the key, for a verifier that reads a JWK set.
+        level: the user's fan level, 0 to 1000.
 
     Raises:
         ConfigError: the key cannot sign, or no verifier would take such a token.
@@ -300,6 +307,7 @@ def mint(
         name=clean_name(name or "") or None,
         iss=issuer,
         aud=audience,
+        level=level,
     )
     _check_mintable(payload)
     fields = {k: v for k, v in msgspec.structs.asdict(payload).items() if v is not None}

@@ -6,9 +6,11 @@ from liveroom.config import Settings
 from liveroom.features.access import Access
 from liveroom.features.danmaku import Danmaku
 from liveroom.features.gift import Gifts
+from liveroom.features.leases import Leases
 from liveroom.features.like import Likes
 from liveroom.features.presence import Presence
 from liveroom.features.room import RoomFeature
+from liveroom.features.stats import Stats
 from liveroom.features.system import System
 from liveroom.features.wallet import Wallet
 from liveroom.plugin.spec import Plugin
@@ -28,4 +30,6 @@ def builtin_plugins(settings: Settings) -> list[Plugin]:
         Likes(),
         Wallet(settings),
         Gifts(),
+        Stats(),
+        Leases(),
     ]

@@ -12,7 +12,6 @@ from liveroom.features.sources import lua_of
 from liveroom.plugin.context import Call, Engine, expect_any_room
 from liveroom.plugin.spec import Delivery, EventSpec, Plugin, Result, Surface, command
 from liveroom.protocol.messages import Body
-from liveroom.store.port import Op
 
 
 __all__ = ["Access"]
@@ -44,7 +43,11 @@ class Access(Plugin):
     lua = lua_of("access")
     events = (
         EventSpec(
-            "auth.revoked", Delivery.DURABLE, "Internal: a token or a user was revoked.", Revoked
+            "auth.revoked",
+            Delivery.DURABLE,
+            "A token or a user was revoked.",
+            Revoked,
+            internal=True,
         ),
     )
 
@@ -60,5 +63,5 @@ class Access(Plugin):
         if bool(body.jti) == bool(body.user):
             raise CommandError("bad_request", "expected either jti and until, or user")
         fields = {"jti": body.jti, "until": body.until} if body.jti else {"user": body.user}
-        await self._engine.submit(_SYSTEM, Op("auth.revoke", "", fields))
+        await self._engine.submit(_SYSTEM, call.operation("auth.revoke", fields))
         return None

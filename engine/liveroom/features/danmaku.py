@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import unicodedata
 from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -14,17 +13,16 @@ from liveroom.core.ratelimit import Cooldown
 from liveroom.errors import CommandError
 from liveroom.features.room import Person, may
 from liveroom.features.sources import lua_of
+from liveroom.features.text import MAX_LINE, shown_text
 from liveroom.plugin.context import Call, Engine
 from liveroom.plugin.spec import Delivery, EventSpec, Plugin, Result, command
 from liveroom.protocol.messages import Body
 
 
-__all__ = ["Danmaku", "clean_text"]
+__all__ = ["Danmaku"]
 
-MAX_TEXT = 100
 _BURST = 3
 _FORGET_EVERY_S = 30.0
-_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 Place = Literal["scroll", "top", "bottom"]
 Color = Annotated[int, Meta(ge=0, le=0xFFFFFF, description="RGB")]
@@ -80,7 +78,7 @@ class Danmaku(Plugin):
         """Send a message to the room; returns `{id}`."""
         may(call, "talk")
         body = call.body
-        text = clean_text(body.text)
+        text = shown_text(body.text, MAX_LINE)
         host = call.role.at_least(Role.MODERATOR)
         if not host:
             self._check_rate(call.user)
@@ -117,25 +115,3 @@ class Danmaku(Plugin):
         if body.reply_to is not None:
             d["reply_to"] = body.reply_to
         return d
-
-
-def _may_show(char: str) -> bool:
-    return char not in _BIDI and unicodedata.category(char) not in ("Cc", "Cs", "Zl", "Zp")
-
-
-def clean_text(text: str) -> str:
-    """Return text that can be shown: NFC, no controls, nothing that turns the direction.
-
-    Raises:
-        CommandError: `bad_request`, empty or longer than 100 characters after that.
-    """
-    if not text.isprintable():  # nor are the marks that turn the direction
-        text = "".join(filter(_may_show, text))
-    if not unicodedata.is_normalized("NFC", text):  # after that: what stood apart may now compose
-        text = unicodedata.normalize("NFC", text)
-    text = text.strip()
-    if not 0 < len(text) <= MAX_TEXT:
-        raise CommandError(
-            "bad_request", f"text: expected 1 to {MAX_TEXT} characters, came {len(text)}"
-        )
-    return text

@@ -18,7 +18,7 @@ ops['gift.send'] = function(op)
   local d = op.d
   -- Refusals are final: the payer's money goes back, and no late duplicate may have the effect.
   if not gifts_allowed(d.staff) then fail('not_allowed', 'the room takes no gifts now', nil, true) end
-  if price_of(d.gift) ~= d.price then
+  if d.price == 0 or price_of(d.gift) ~= d.price then -- 0: the payer's worker knows no price
     fail('version_conflict', 'the price has changed', {price = price_of(d.gift)}, true)
   end
   local value, count = d.price * d.n, d.n
@@ -36,6 +36,8 @@ ops['gift.send'] = function(op)
     gift = d.gift, n = d.n, combo = count, combo_end = not d.combo, value = value,
     user = {id = op.u, name = d.name},
   })
+  note('name', op.u, d.name)
+  note('gift', op.u, value)
   return {gift = d.gift, n = d.n, combo = count, value = value, balance = d.balance}
 end
 

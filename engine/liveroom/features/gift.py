@@ -98,12 +98,13 @@ class Gifts(Plugin):
     @command("gift.send", GiftSend, keyed=True)
     async def send(self, call: Call[GiftSend]) -> Any:
         """Send a gift; returns `{gift, n, combo, value, balance}`."""
-        may(call, "gift")
         body = call.body
-        price = _price(call)
-        value = price * body.n
-        if value > MAX_AMOUNT:
-            raise CommandError("amount_too_large", f"expected at most {MAX_AMOUNT}, came {value}")
+        try:
+            price = _price_to_pay(call)
+        except CommandError:
+            if not await self._payments.begun(call):
+                raise
+            price = 0  # the room has its answer, or refuses
         d = {
             "gift": body.gift,
             "n": body.n,
@@ -113,7 +114,7 @@ class Gifts(Plugin):
             "staff": call.role.at_least(Role.MODERATOR),
         }
         op = Op("gift.send", call.user, d, call.key, call.digest)
-        return await self._payments.pay(call, value, op)
+        return await self._payments.pay(call, price * body.n, op)
 
     @command("gift.catalogue", GiftCatalogue, role=Role.HOST, surfaces=HOST_SURFACES)
     def catalogue(self, call: Call[GiftCatalogue]) -> Commit:
@@ -122,6 +123,16 @@ class Gifts(Plugin):
         if len({gift["id"] for gift in gifts}) != len(gifts):
             raise CommandError("bad_request", "gifts: expected different ids")
         return Commit("gift.catalogue", {"gifts": gifts, "if_version": call.body.if_version})
+
+
+def _price_to_pay(call: Call[GiftSend]) -> int:
+    """Return the price of one, if this many can be sent now. Raises CommandError."""
+    may(call, "gift")
+    price = _price(call)
+    value = price * call.body.n
+    if value > MAX_AMOUNT:
+        raise CommandError("amount_too_large", f"expected at most {MAX_AMOUNT}, came {value}")
+    return price
 
 
 def _price(call: Call[GiftSend]) -> int:

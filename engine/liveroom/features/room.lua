@@ -39,6 +39,7 @@ ops['room.open'] = function(op)
   state('room', shown)
   state('mode', mode_state(stored('mode')))
   emit('room.opened', {title = shown.title, by = op.u})
+  note('room', op.u, 'opened')
   return {opened = true}
 end
 
@@ -68,6 +69,7 @@ ops['room.close'] = function(op)
   write('HSET', base, 'status', 'closed')
   state('room', room_state(change('room', stored('room'), {status = 'closed'})))
   emit('room.closed', {by = op.u})
+  note('room', op.u, 'closed')
 end
 
 -- Hosts come in before the room exists, to open it.

@@ -1,7 +1,9 @@
 -- Wallet shards. Keys: `acc` hash account -> balance (minor units; accounts other than users begin
 -- with "~"), `held` hash transfer -> JSON, `heldat` sorted set transfer -> ms, `x:<transfer>` "1|digest"
--- when settled or "0|digest" when void. Every posting moves an amount from one account to another, so the sum
--- over all accounts is 0 at every instant.
+-- when settled or "0|digest" when void, `paid:<room>|<transfer>` the amount that a room paid out. In a
+-- room: `payouts` sorted set transfer|user|amount -> ms, what is not known to be credited.
+-- Every posting moves an amount from one account to another, so the sum over all accounts is 0 at every
+-- instant.
 
 local function balance_of(account) return tonumber(call('HGET', key('acc'), account) or 0) end
 
@@ -42,6 +44,12 @@ ops['wallet.hold'] = function(op)
   return {balance = balance - amount, closed = false}
 end
 
+-- Whether a transfer was ever begun, whatever became of it.
+ops['wallet.begun'] = function(op)
+  local d = op.d
+  return {begun = call('HEXISTS', key('held'), d.t) == 1 or call('EXISTS', key('x:' .. d.t)) == 1}
+end
+
 local function finish(transfer, outcome, to)
   local held = call('HGET', key('held'), transfer)
   if not held then return end -- done before
@@ -63,10 +71,39 @@ ops['wallet.stale'] = function(op)
   return '{"stale":[' .. table.concat(rows, ',') .. ']}'
 end
 
+-- Money out of rooms: rows "transfer|user|amount" (see `pay_out`). What was credited is remembered
+-- until the room has noted it and a good while longer: whoever read the rows before may come late.
+local function paid_key(room, transfer) return key('paid:' .. room .. '|' .. transfer) end
+
+ops['wallet.credit'] = function(op)
+  local room = op.d.room
+  for _, row in ipairs(op.d.rows) do
+    local transfer, user, amount = string.match(row, '^(.*)|(.*)|(%d+)$')
+    if call('EXISTS', paid_key(room, transfer)) == 0 then
+      post('out:' .. transfer, '~out:' .. room, user, tonumber(amount))
+      write('SET', paid_key(room, transfer), amount)
+    end
+  end
+end
+
+ops['wallet.noted'] = function(op)
+  for _, row in ipairs(op.d.rows) do
+    write('PEXPIRE', paid_key(op.d.room, string.match(row, '^(.*)|.*|%d+$')), 2 * request.ttl)
+  end
+end
+
+-- In the room: what it owes, oldest first; what was credited is owed no more.
+ops['payout.pending'] = function(op)
+  local d = op.d
+  return {rows = list(call('ZRANGEBYSCORE', key('payouts'), '-inf', now - d.older_ms, 'LIMIT', 0, d.limit))}
+end
+
+ops['payout.done'] = function(op) write('ZREM', key('payouts'), unpack(op.d.rows)) end
+
 -- In the room: what became of a payment. If nothing did, nothing will: a refusal is recorded under
 -- its key, so that a late duplicate cannot have the effect after the money went back.
 ops['payment.outcome'] = function(op)
-  local slot = key('k:' .. op.u .. ':' .. op.d.key)
+  local slot = key('k:' .. op.u .. '|' .. op.d.key)
   local old = call('GET', slot)
   if old then
     local cut = string.find(old, '\n', 1, true)

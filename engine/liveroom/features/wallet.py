@@ -3,14 +3,14 @@
 A wallet lives in one of a fixed number of internal scopes, a room in its own: on a cluster they are
 different slots and no script reaches both. So a payment in a room has three steps, each atomic and
 idempotent under the transfer's id: *hold* in the payer's shard, the *effect* in the room, then
-*settle* (or *void*, if the room refused) in the shard. Whoever dies in between, `Recovery` on any
-worker asks the room what became of the transfer and finishes it.
+*settle* (or *void*, if the room refused) in the shard. Whoever dies in between, `Payments.recover` on
+any worker asks the room what became of the transfer and finishes it. What a room pays to a user goes
+the other way (`payouts.py`).
 """
 
 from __future__ import annotations
 
 import hashlib
-import zlib
 from typing import Annotated, Any
 
 import orjson
@@ -20,24 +20,30 @@ from msgspec import Meta, Struct, field
 from liveroom.auth.claims import Role
 from liveroom.config import Settings
 from liveroom.errors import CommandError, StoreError
+from liveroom.failpoints import declare, reach
+from liveroom.features.payouts import OWED, Owed, Payouts
+from liveroom.features.shards import SHARDS, shard_of
 from liveroom.features.sources import lua_of
-from liveroom.plugin.context import Call, Engine, expect_any_room
+from liveroom.plugin.context import Call, Engine, RoomHandle, expect_any_room
 from liveroom.plugin.spec import Delivery, EventSpec, Plugin, Surface, command
 from liveroom.protocol.messages import Body, Empty
-from liveroom.store.port import Op
+from liveroom.store.port import LogEntry, Op
 from liveroom.store.replies import refusal
 
 
 __all__ = ["MAX_AMOUNT", "SHARDS", "Payments", "Wallet", "shard_of", "transfer_id"]
 
-SHARDS = 16
-"""How many internal scopes hold the wallets. Part of the data: never changed."""
 MAX_AMOUNT = 10**13
 """The largest amount and balance, minor units: the script's JSON keeps 14 digits."""
 DEMO_MONEY = 100_000
 
 STALE_MS = 10_000
 _RECOVER_EVERY_S = 5.0
+
+_HELD = declare("pay.held", "the money is held, the room was not asked")
+_EFFECTED = declare("pay.effected", "the room has answered, the money is still held")
+_SETTLING = declare("pay.settling", "the payment's outcome is known and final, not yet posted")
+_RECOVERING = declare("pay.recovering", "a payment that was cut off was found")
 
 log = structlog.get_logger("liveroom.wallet")
 
@@ -66,11 +72,6 @@ class Posted(Struct):
     amount: int
 
 
-def shard_of(user: str) -> str:
-    """Return the internal scope that holds a user's wallet."""
-    return f"~w{zlib.crc32(user.encode()) % SHARDS:02d}"
-
-
 def transfer_id(room: str, user: str, key: str) -> str:
     """Return the id of the transfer that an idempotency key stands for."""
     text = f"{room}\n{user}\n{key}".encode()
@@ -86,8 +87,16 @@ class Wallet(Plugin):
         EventSpec(
             "wallet.posted",
             Delivery.DURABLE,
-            "Internal, in the log of a wallet shard: `{transfer, from, to, amount}`.",
+            "In the log of a wallet shard: `{transfer, from, to, amount}`.",
             Posted,
+            internal=True,
+        ),
+        EventSpec(
+            OWED,
+            Delivery.DURABLE,
+            "The room pays somebody: `{worker}` of the batch sees to it first.",
+            Owed,
+            internal=True,
         ),
     )
 
@@ -97,8 +106,13 @@ class Wallet(Plugin):
     async def start(self, engine: Engine) -> None:
         """Begin looking for payments that were cut off."""
         self._engine = engine
-        self._payments = Payments(engine)
+        self._payments, self._payouts = Payments(engine), Payouts(engine)
         engine.every(_RECOVER_EVERY_S, self._payments.recover)
+        self._payouts.start()
+
+    def observe(self, room: RoomHandle, entry: LogEntry) -> None:
+        """Have what a room pays credited."""
+        self._payouts.observe(room, entry)
 
     @command("wallet.get", Empty)
     async def get(self, call: Call[Empty]) -> Any:
@@ -116,10 +130,11 @@ class Wallet(Plugin):
         if amount > MAX_AMOUNT:
             raise CommandError("amount_too_large", f"expected at most {MAX_AMOUNT}, came {amount}")
         body = {"user": call.body.user, "amount": amount}
-        op = Op("wallet.topup", call.body.user, body, call.key, call.digest)
+        op = call.operation("wallet.topup", body)
+        op.user = call.body.user  # whose key it is
         return await self._submit(op, durable=True)
 
-    @command("wallet.of", WalletOf, role=Role.SERVICE, surfaces=(Surface.SERVICE,))
+    @command("wallet.of", WalletOf, role=Role.SERVICE, surfaces=(Surface.SERVICE,), audited=False)
     async def of(self, call: Call[WalletOf]) -> Any:
         """Return a user's balance: `{balance}`."""
         expect_any_room(call)
@@ -162,16 +177,32 @@ class Payments:
         held = await self._engine.submit(shard, Op("wallet.hold", call.user, hold), durable=True)
         if held[:1] != b"+":
             raise refusal(held)
+        reach(_HELD)
         answer = orjson.loads(held[1:])
         op.body["balance"] = answer["balance"]
         if answer["closed"]:  # nothing is held for it: the room may only repeat its answer
             await self._outcome(hold)
         reply = await call.room.submit(op, durable=True)
+        reach(_EFFECTED)
         if reply[:1] == b"+":
             await self._finish(shard, transfer, done=True)
         else:
             await self._resolve(shard, hold)
         return reply
+
+    async def begun(self, call: Call[Any]) -> bool:
+        """Return whether a payment under the call's key was begun, whatever became of it.
+
+        Then `pay` must have the word, though the command could not begin now: what was paid for is
+        answered as it was, and what was cut off is refused for good.
+        """
+        transfer = transfer_id(call.room.id, call.user, call.key)
+        op = Op("wallet.begun", call.user, {"t": transfer})
+        reply = await self._engine.submit(shard_of(call.user), op)
+        if reply[:1] != b"+":
+            raise refusal(reply)
+        known: bool = orjson.loads(reply[1:])["begun"]
+        return known
 
     async def recover(self) -> None:
         """Finish payments that were cut off: the room's record says how."""
@@ -182,6 +213,7 @@ class Payments:
         body = {"older_ms": STALE_MS, "limit": 50}
         committed = await self._engine.commit(shard, [Op("wallet.stale", "", body)])
         for row in orjson.loads(committed.replies[0][1:])["stale"]:
+            reach(_RECOVERING)
             try:
                 await self._resolve(shard, row)
             except StoreError as exc:
@@ -204,6 +236,7 @@ class Payments:
         return done
 
     async def _finish(self, shard: str, transfer: str, *, done: bool) -> None:
+        reach(_SETTLING)
         op = Op("wallet.settle" if done else "wallet.void", "", {"t": transfer})
         try:
             await self._engine.submit(shard, op)

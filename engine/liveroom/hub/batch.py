@@ -15,6 +15,7 @@ import structlog
 
 from liveroom.core.clock import Clock
 from liveroom.errors import OutcomeUnknown, StoreError
+from liveroom.failpoints import declare, reach
 from liveroom.metrics import CommitMetrics
 from liveroom.store.port import Batch, Committed, Op, Store
 
@@ -25,6 +26,9 @@ Done = Callable[["bytes | StoreError"], None]
 """Takes the script's reply to one operation, or why there is none."""
 
 log = structlog.get_logger("liveroom.hub")
+
+_READY = declare("commit.ready", "a batch is taken from the queue, nothing was sent")
+_ANSWERED = declare("commit.answered", "the store has answered a batch, nobody was told")
 
 
 class _Pending(NamedTuple):
@@ -162,7 +166,9 @@ class Batcher:
         )
         began = self._clock.monotonic()
         try:
+            reach(_READY)
             committed = await self._store.commit(self._scope, batch)
+            reach(_ANSWERED)
         except StoreError as exc:
             self._metrics.failed(type(exc).__name__)
             self._failed(taken, exc)

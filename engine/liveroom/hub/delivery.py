@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from liveroom.core.beat import BeatPolicy
@@ -32,6 +32,9 @@ _RIDE_S = 0.5
 _NEVER = 1 << 60  # bytes from which a message to one viewer is deflated: it may be secret
 
 
+_Placed = tuple[int, Item]
+
+
 class _Own(NamedTuple):
     """What one viewer is given in place of the room's message."""
 
@@ -45,7 +48,9 @@ class Delivery:
     Args:
         lanes: what waits.
         viewers: the room's viewers at this moment.
-        find: the viewers of a user (None user: the session's viewer) for what only they may see.
+        by_user: the viewers of a user, for what only they may see.
+        by_session: the viewer of a session.
+        labelled: viewers whose connection is in other rooms too: theirs says which room it is about.
         awaiting: whether this worker's own block is on its way and will be here in a moment.
         on_cut: called when the lanes were emptied, before anything is written.
         on_written: called when everything is written.
@@ -61,6 +66,7 @@ class Delivery:
         viewers: Callable[[], Sequence[Viewer]],
         by_user: Callable[[str], Iterable[Viewer]],
         by_session: Callable[[str], Viewer | None],
+        labelled: Collection[Viewer],
         awaiting: Callable[[], bool],
         on_cut: Callable[[], None],
         on_written: Callable[[], None],
@@ -73,6 +79,7 @@ class Delivery:
         self._viewers = viewers
         self._by_user = by_user
         self._by_session = by_session
+        self._labelled = labelled
         self._awaiting = awaiting
         self._on_cut = on_cut
         self._on_written = on_written
@@ -154,8 +161,8 @@ class Delivery:
 
     def _personal(self, cut: Cut[Item], sheddable: Mapping[str, int]) -> dict[Viewer, _Own]:
         """Return the messages of each viewer that is given more than the others."""
-        users = {user for user, _ in cut.durable if user is not None}
-        chosen = {viewer for user in users for viewer in self._by_user(user)}
+        users = _by_user(cut.durable)
+        chosen = {viewer for user in users if user is not None for viewer in self._by_user(user)}
         authors: dict[Viewer, list[Item]] = {}
         for lost in cut.shed:
             author = self._by_session(lost.session)
@@ -165,14 +172,15 @@ class Delivery:
         rest += [event_item("sys.shed", cut.counts)] if cut.counts else []
 
         def own(viewer: Viewer) -> _Own:
-            items = [item for user, item in cut.durable if user in (None, viewer.user)]
-            items += cut.latest
-            essential = Message(items, _NEVER, {}) if items else None
-            return _Own(
-                Message(items + rest + authors.get(viewer, []), _NEVER, sheddable), essential
-            )
+            mine = sorted(users[None] + users.get(viewer.user, []), key=_place)
+            items = [item for _, item in mine] + cut.latest
+            extra = rest + authors.get(viewer, [])
+            label = [viewer.label] if viewer.label is not None and (items or extra) else []
+            essential = Message(label + items, _NEVER, {}) if items else None
+            return _Own(Message(label + items + extra, _NEVER, sheddable), essential)
 
-        return {viewer: own(viewer) for viewer in chosen | authors.keys()}
+        made = {viewer: own(viewer) for viewer in chosen | authors.keys() | set(self._labelled)}
+        return {viewer: mine for viewer, mine in made.items() if mine.full.items}
 
     def written(self, began: float, seconds: float, count: int) -> None:
         """Take note of a finished delivery."""
@@ -182,6 +190,18 @@ class Delivery:
         self._on_written()
         if self._lanes.pending:
             self.request(may_wait=not self._hurried)
+
+
+def _by_user(durable: Sequence[tuple[str | None, Item]]) -> dict[str | None, list[_Placed]]:
+    """Return whose the events are, with their places: None is everyone's."""
+    users: dict[str | None, list[_Placed]] = {None: []}
+    for place, (user, item) in enumerate(durable):
+        users.setdefault(user, []).append((place, item))
+    return users
+
+
+def _place(placed: _Placed) -> int:
+    return placed[0]
 
 
 def kept_for_author(item: Item) -> Item:

@@ -84,6 +84,13 @@ class Follower:
         self._changes = self._told_changes = self._overdue_changes = 0
         self.loaded = asyncio.Event()
 
+    @property
+    def current(self) -> bool:
+        """Whether nothing is known to be missing: neither by a hole nor by what a commit answered."""
+        told = self._told
+        ahead = told.epoch == self.position.epoch and told > self.position
+        return self.loaded.is_set() and self._filling is None and not ahead
+
     def take(self, publication: Publication) -> None:
         """Apply a publication now, or once the hole before it is filled."""
         if publication.start.epoch in self._dead:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
 
+from liveroom.auth.claims import Claims, Role
 from liveroom.config import Settings
 from liveroom.core.clock import Clock
 from liveroom.core.grid import BeatGrid
+from liveroom.core.position import Position
 from liveroom.errors import StoreError
 from liveroom.hub.room import Room
 from liveroom.hub.viewer import Viewer
 from liveroom.metrics import Metrics
+from liveroom.plugin.context import RoomHandle
 from liveroom.plugin.manager import PluginManager
-from liveroom.store.port import Batch, Committed, Op, Publication, Store
+from liveroom.plugin.spec import EventSpec, StateSpec
+from liveroom.store.port import Batch, Committed, History, Op, Publication, Store
+from liveroom.store.replies import history
 
 
 __all__ = ["Hub"]
@@ -29,6 +34,10 @@ SWEEP_S = 2.0
 _TOUCH_EVERY = 2  # sweeps between two position questions for a quiet room
 _TRIM_EVERY = 30  # sweeps between two looks at the age of a room's log
 UNLOAD_AFTER_S = 30.0
+_SOON_MS = 120_000
+"""A timer that is due within this keeps a room loaded; others are run by whoever looks after it."""
+
+Perform = Callable[[str, Claims, str, dict[str, Any], str], Awaitable[dict[str, Any]]]
 
 
 class Hub:
@@ -55,10 +64,13 @@ class Hub:
         self.worker = worker
         self.grid = BeatGrid(settings.beat_ms / 1000)
         self.rooms: dict[str, Room] = {}
+        self.performer: Perform | None = None
+        """Runs commands for plugins; what it needs lies above the hub."""
         self._dirty: list[Viewer] = []
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._jobs: list[asyncio.Task[None]] = []
         self._sweeps = 0
+        self._stopping = False
 
     async def start(self) -> None:
         """Connect to the store and start the plugins."""
@@ -72,6 +84,7 @@ class Hub:
         for job in self._jobs:
             job.cancel()
         await asyncio.gather(*self._jobs, return_exceptions=True)
+        self._stopping = True
         for timer in self._timers.values():
             timer.cancel()
         await asyncio.gather(*(room.close() for room in list(self.rooms.values())))
@@ -95,6 +108,45 @@ class Hub:
     async def submit(self, scope: str, op: Op, *, durable: bool = False) -> bytes:
         """Have an operation ride in the scope's next batch; return the script's reply."""
         return await self.room_for(scope).batcher.request(op, durable=durable)
+
+    @property
+    def plugins(self) -> Sequence[str]:
+        """The names of the plugins."""
+        return [plugin.name for plugin in self.manager.plugins]
+
+    @property
+    def events(self) -> Mapping[str, EventSpec]:
+        """What the plugins declare, by name."""
+        return self.manager.events
+
+    @property
+    def states(self) -> Mapping[str, StateSpec]:
+        """The same of states."""
+        return self.manager.states
+
+    def record(self, room: RoomHandle, record: Mapping[str, Any]) -> None:
+        """Say what happened, for whoever keeps records."""
+        self.manager.recorded(room, record)
+
+    async def figures(self, plugin: str, room: RoomHandle) -> Mapping[str, float]:
+        """Return the figures that a plugin has of a room."""
+        return await self.manager.figures(plugin, room)
+
+    async def history(self, room_id: str, after: Position, limit: int) -> History:
+        """Read durable events of any room after a position."""
+        op = Op("sys.history", "", {"after": after.stream_id, "limit": limit})
+        return history(await self.commit(room_id, [op]))
+
+    async def perform(
+        self, room_id: str, claims: Claims, op: str, d: dict[str, Any], key: str = ""
+    ) -> dict[str, Any]:
+        """Run a command in a room on somebody's behalf; return its answer."""
+        assert self.performer is not None, "set by the node"
+        return await self.performer(room_id, claims, op, d, key)
+
+    def expect_command(self, op: str, d: dict[str, Any], role: Role) -> None:
+        """Check now that a command could be run later on the control surface."""
+        self.manager.expect_command(op, d, role)
 
     def room(self, room_id: str) -> Room | None:
         """Return a room that this worker serves now."""
@@ -141,10 +193,12 @@ class Hub:
 
     def schedule_due(self, room: Room) -> None:
         """Have the room's next timer run when it is due, by the store's clock."""
+        if self.rooms.get(room.id) is not room:  # it was let go
+            return
         old = self._timers.pop(room.id, None)
         if old is not None:
             old.cancel()
-        if not room.due_ms:
+        if not room.due_ms or self._stopping:
             return
         now = self.clock.monotonic()
         delay = max(0.0, (room.due_ms - self.grid.server_ms(now)) / 1000) + 0.001
@@ -189,7 +243,8 @@ class Hub:
 
     def _may_unload(self, room: Room, now: float) -> bool:
         idle = now - room.idle_since > UNLOAD_AFTER_S
-        return idle and not room.viewers and not room.due_ms and room.id[0] != "~"
+        due = room.due_ms and room.due_ms - self.grid.server_ms(now) < _SOON_MS
+        return idle and not room.viewers and not due and room.id[0] != "~"
 
     async def _unload(self, room: Room) -> None:
         await self.store.unsubscribe(room.id)
@@ -198,6 +253,9 @@ class Hub:
             return
         del self.rooms[room.id]
         self.metrics.rooms.set(len(self.rooms))
+        timer = self._timers.pop(room.id, None)
+        if timer is not None:
+            timer.cancel()
         await room.close()
 
 

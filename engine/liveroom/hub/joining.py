@@ -208,7 +208,8 @@ class Joining:
             self._taking = None
 
     def _states(self) -> bytes:
-        return b"[" + b",".join([s.item for s in self._room.follower.states.values()]) + b"]"
+        states = self._room.follower.states.values()
+        return b"[" + b",".join([s.item for s in states if not s.gone]) + b"]"
 
     def _head(self, viewer: Viewer, position: Position, resumed: bool) -> bytes:
         claims, hub = viewer.claims, self._hub

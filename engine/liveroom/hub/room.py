@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -15,7 +16,7 @@ from liveroom.core.shedding import FairShedder
 from liveroom.hub.batch import Batcher
 from liveroom.hub.delivery import Delivery, kept_for_author
 from liveroom.hub.follower import Follower
-from liveroom.hub.ingress import Hearing, Ingress, unpack_block
+from liveroom.hub.ingress import Block, Hearing, Ingress, unpack_block
 from liveroom.hub.joining import Joining
 from liveroom.hub.viewer import Viewer
 from liveroom.plugin.context import Member
@@ -48,9 +49,11 @@ class Room:
         self.viewers: list[Viewer] = []
         self._users: dict[str, list[Viewer]] = {}
         self._sessions: dict[str, Viewer] = {}
+        self._labelled: set[Viewer] = set()
         self._values: dict[str, Any] = {}
         self._hearing = Hearing()
         self._filled = 0
+        self.heard: Counter[str] = Counter()
         settings = hub.settings
         self.due_ms = 0
         self.observer: Callable[[LogEntry], None] | None = None
@@ -91,6 +94,7 @@ class Room:
             viewers=lambda: self.viewers,
             by_user=lambda user: self._users.get(user, ()),
             by_session=self._sessions.get,
+            labelled=self._labelled,
             awaiting=lambda: self.batcher.broadcasting,
             on_cut=self._on_cut,
             on_written=self._on_cut,
@@ -102,6 +106,11 @@ class Room:
     def position(self) -> Position:
         """The last durable event that this worker has applied."""
         return self.follower.position
+
+    @property
+    def current(self) -> bool:
+        """Whether every durable event that is known to exist has been applied and observed."""
+        return self.follower.current
 
     @property
     def members(self) -> Sequence[Member]:
@@ -122,6 +131,11 @@ class Room:
         self._values[name] = value
         return value
 
+    def states(self, prefix: str) -> Sequence[str]:
+        """Return the `latest` keys that begin so and have a value."""
+        known = self.follower.states.values()
+        return [state.name for state in known if state.name.startswith(prefix) and not state.gone]
+
     def publish(
         self,
         event: str,
@@ -136,8 +150,9 @@ class Room:
         if spec is None or spec.delivery is not Delivered.EPHEMERAL:
             raise LookupError(f"{event} is not declared as an ephemeral event")
         user, session = (member.claims.user, member.session) if member is not None else ("", "")
-        item = event_item(event, d, self._hub.grid.server_ms(self._hub.clock.monotonic()))
-        self._ingress.add(Ephemeral(event, user, session, weight, must, item))
+        ts = self._hub.grid.server_ms(self._hub.clock.monotonic())
+        self._ingress.add(Ephemeral(event, user, session, weight, must, event_item(event, d, ts)))
+        self._hub.manager.published(self, event, d, ts)
 
     def submit(self, op: Op, *, durable: bool = False) -> asyncio.Future[bytes]:
         """Put an operation into the next batch; the future holds the script's reply."""
@@ -168,10 +183,17 @@ class Room:
         said = unpack_block(block)
         for item in said.items:
             self._lanes.add_ephemeral(item)
+        missed = self._hearing.missed(worker, said)
         self._lanes.add_shed(said.counts)
-        self._lanes.add_shed(self._hearing.missed(worker, said))
+        self._lanes.add_shed(missed)
+        self._count_heard(said, missed)
         kinds = {item.kind for item in said.items} | said.counts.keys()
         self._delivery.request(may_wait=all(map(self._hub.manager.event_rides, kinds)))
+
+    def _count_heard(self, said: Block, missed: Mapping[str, int]) -> None:
+        self.heard.update(item.kind for item in said.items)
+        self.heard.update(said.counts)
+        self.heard.update(missed)
 
     def on_epoch(self, epoch: str) -> None:
         """Tell every viewer that its position means nothing any more."""
@@ -194,6 +216,8 @@ class Room:
         self.viewers.append(viewer)
         self._users.setdefault(viewer.user, []).append(viewer)
         self._sessions[viewer.session] = viewer
+        if viewer.label is not None:
+            self._labelled.add(viewer)
         self._hub.manager.joined(self, viewer)
 
     def remove(self, viewer: Viewer) -> None:
@@ -206,6 +230,7 @@ class Room:
             last.index = viewer.index
         viewer.index = -1
         del self._sessions[viewer.session]
+        self._labelled.discard(viewer)
         same = self._users[viewer.user]
         same.remove(viewer)
         if not same:
@@ -214,7 +239,7 @@ class Room:
             self.idle_since = self._hub.clock.monotonic()
         self._hub.manager.left(self, viewer)
 
-    def of_user(self, user: str) -> Iterable[Viewer]:
+    def of_user(self, user: str) -> Sequence[Viewer]:
         """Return the connections of a user in this room."""
         return tuple(self._users.get(user, ()))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from liveroom.auth.claims import Claims
 from liveroom.protocol.items import Item, Message, event_item, frame_of
@@ -42,6 +42,8 @@ class Viewer:
     Args:
         session: id of the connection.
         variant: its frame variant (bit 0: MessagePack, bit 1: deflate).
+        label: the item that says which room a message is about, where the connection is in several.
+        source: the channel that led into the room, as the hello says it.
     """
 
     __slots__ = (
@@ -53,14 +55,23 @@ class Viewer:
         "careful",
         "claims",
         "index",
+        "label",
         "session",
+        "source",
         "variant",
         "waiting",
         "write",
     )
 
     def __init__(
-        self, socket: Socket, session: str, claims: Claims, variant: int, limits: ViewerLimits
+        self,
+        socket: Socket,
+        session: str,
+        claims: Claims,
+        variant: int,
+        limits: ViewerLimits,
+        label: Item | None = None,
+        source: str = "",
     ) -> None:
         self._socket = socket
         self._limits = limits
@@ -68,7 +79,9 @@ class Viewer:
         self._missed: dict[str, int] | None = None
         self.session = session
         self.claims = claims
+        self.source = source
         self.variant = variant
+        self.label = label
         self.write = socket.write
         """Queues one frame on the socket."""
         self.careful = False
@@ -92,6 +105,10 @@ class Viewer:
         """End the connection."""
         self._socket.close(name, detail)
 
+    def tell(self, event: str, d: dict[str, Any]) -> None:
+        """Send a system event to this connection alone."""
+        self.send([event_item(event, d)])
+
     def flush(self) -> None:
         """Write the replies that wait."""
         if self.waiting:
@@ -100,6 +117,8 @@ class Viewer:
 
     def send(self, items: Sequence[Item]) -> None:
         """Write items of this viewer alone as one message; never deflated, they may be secret."""
+        if self.label is not None:
+            items = [self.label, *items]
         self.write(frame_of(items, self.variant & 1))
 
     def deliver(self, full: Message, essential: Message | None, now: float) -> None:

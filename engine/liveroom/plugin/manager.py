@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
+import msgspec
 import structlog
 
-from liveroom.auth.claims import Role
-from liveroom.errors import CommandError, ConfigError
+from liveroom.auth.claims import Claims, Role
+from liveroom.errors import CommandError, ConfigError, StoreError
 from liveroom.plugin.context import Call, Engine, Member, RoomHandle
 from liveroom.plugin.spec import CommandSpec, EventSpec, Plugin, Result, StateSpec, Surface
 from liveroom.store.port import LogEntry, Op
@@ -46,13 +47,26 @@ class Bound:
         Raises:
             CommandError: `unknown_op` on another surface, `forbidden`, `key_required`.
         """
+        denial = self.denial(surface, role)
+        if denial is not None:
+            raise denial
+        if self.spec.keyed and not key:
+            raise CommandError("key_required")
+
+    def denial(self, surface: Surface, role: Role) -> CommandError | None:
+        """Return why a caller may never send this command here; None: it may."""
         spec = self.spec
         if surface not in spec.surfaces:
-            raise CommandError("unknown_op", f"{spec.op} is not a command of {surface.value}")
+            return CommandError("unknown_op", f"{spec.op} is not a command of {surface.value}")
         if not role.at_least(spec.role):
-            raise CommandError("forbidden", f"{spec.op} needs the role {spec.role.value}")
-        if spec.keyed and not key:
-            raise CommandError("key_required")
+            return CommandError("forbidden", f"{spec.op} needs the role {spec.role.value}")
+        return None
+
+    def audit(self, claims: Claims, surface: Surface) -> str:
+        """Return what the trail says of the caller; empty for what any viewer may do."""
+        if self.spec.role is Role.VIEWER or not self.spec.audited:
+            return ""
+        return f"{claims.user}|{claims.role.value}|{self.spec.op}|{surface.value}"
 
 
 class PluginManager:
@@ -83,8 +97,12 @@ class PluginManager:
             for spec in _commands_of(plugin):
                 _claim("command", self.commands, spec.op, Bound(spec, plugin))
         self._inspect = self._implementing("inspect")
+        self._accepted = self._implementing("accepted")
         self._joined = self._implementing("joined")
         self._left = self._implementing("left")
+        self._published = self._implementing("published")
+        self._recorded = self._implementing("recorded")
+        self._figures = self._implementing("figures")
         self._flush = self._implementing("flush")
         self._observe = self._implementing("observe")
 
@@ -143,6 +161,11 @@ class PluginManager:
                     waits.append((plugin, wait))
         return [self._finish(waits)] if waits else []
 
+    def accepted(self, call: Call[Any]) -> None:
+        """Tell that a command was carried out."""
+        for plugin in self._accepted:
+            self._guard(plugin, plugin.accepted, call)
+
     def joined(self, room: RoomHandle, member: Member) -> None:
         """Tell that a viewer is in the room."""
         for plugin in self._joined:
@@ -153,10 +176,51 @@ class PluginManager:
         for plugin in self._left:
             self._guard(plugin, plugin.left, room, member)
 
+    def expect_command(self, op: str, d: dict[str, Any], role: Role) -> None:
+        """Check that a command could be run later (see `Engine.expect_command`)."""
+        bound = self.commands.get(op)
+        if bound is None:
+            raise CommandError("unknown_op", f"there is no command {op!r}")
+        denial = bound.denial(Surface.CONTROL, role)
+        if denial is not None:
+            raise denial
+        body = bound.spec.body
+        try:
+            msgspec.convert(d, body)
+        except msgspec.ValidationError as exc:
+            raise CommandError("bad_request", str(exc)) from exc
+        unknown = d.keys() - {field.encode_name for field in msgspec.structs.fields(body)}
+        if unknown:
+            detail = f"{op} has no field {min(unknown)!r}"
+            raise CommandError("bad_request", detail)
+
     def observe(self, room: RoomHandle, entry: LogEntry) -> None:
         """Show a durable event."""
         for plugin in self._observe:
             self._guard(plugin, plugin.observe, room, entry)
+
+    def published(self, room: RoomHandle, event: str, d: dict[str, Any], ts: int) -> None:
+        """Show an ephemeral event that was published on this worker."""
+        for plugin in self._published:
+            self._guard(plugin, plugin.published, room, event, d, ts)
+
+    def recorded(self, room: RoomHandle, record: Mapping[str, Any]) -> None:
+        """Show what a plugin wants kept."""
+        for plugin in self._recorded:
+            self._guard(plugin, plugin.recorded, room, record)
+
+    async def figures(self, name: str, room: RoomHandle) -> Mapping[str, float]:
+        """Return the figures that a plugin has of a room (see `Engine.figures`)."""
+        plugin = next((p for p in self._figures if p.name == name), None)
+        if plugin is None:
+            raise LookupError(f"no plugin {name!r} has figures")
+        try:
+            return await plugin.figures(room)
+        except StoreError:
+            return {}
+        except Exception:  # noqa: BLE001  # isolation: any fault of a plugin stays its own
+            self._fault(plugin, "figures")
+            return {}
 
     def flush(self, room: RoomHandle) -> Iterable[Op]:
         """Return the operations that plugins gathered."""

@@ -10,7 +10,7 @@ A plugin is a class with declarations (`name`, `events`, `lua`), commands (metho
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -35,6 +35,7 @@ __all__ = [
     "StateSpec",
     "Surface",
     "command",
+    "open_to",
 ]
 
 
@@ -68,6 +69,7 @@ class EventSpec:
         per_s: for ephemeral events: how many are shown to a viewer per second; None: the room's
             danmaku budget.
         rides: it may wait up to half a second for something else to be delivered with.
+        internal: it stays between workers; clients never see it.
     """
 
     name: str
@@ -77,6 +79,7 @@ class EventSpec:
     keep: int = 0
     per_s: float | None = None
     rides: bool = False
+    internal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,7 @@ Result = dict[str, Any] | Commit | bytes | None
 
 Handler = Callable[[Any, "Call[Any]"], Result | Awaitable[Result]]
 _H = TypeVar("_H", bound=Handler)
+_R = TypeVar("_R", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +130,7 @@ class CommandSpec:
     surfaces: frozenset[Surface]
     keyed: bool
     inspected: bool
+    audited: bool
     handler: str
     doc: str
 
@@ -138,6 +143,7 @@ def command(
     surfaces: Iterable[Surface] = (Surface.VIEWER, Surface.CONTROL),
     keyed: bool = False,
     inspected: bool = True,
+    audited: bool = True,
 ) -> Callable[[_H], _H]:
     """Declare a method as the handler of a command.
 
@@ -148,15 +154,27 @@ def command(
         surfaces: where it may be sent.
         keyed: whether it needs an idempotency key (money or goods move).
         inspected: whether the `inspect` hooks see it first.
+        audited: whether the room's trail records it, if its role is above the viewer's; no for what
+            only reads.
     """
 
     def mark(method: _H) -> _H:
         doc = (method.__doc__ or "").strip().split("\n")[0]
         spec = CommandSpec(
-            op, body, role, frozenset(surfaces), keyed, inspected, method.__name__, doc
+            op, body, role, frozenset(surfaces), keyed, inspected, audited, method.__name__, doc
         )
         method.__command__ = spec  # type: ignore[attr-defined]  # read back by the manager
         return method
+
+    return mark
+
+
+def open_to(role: Role) -> Callable[[_R], _R]:
+    """Let a lesser role than the service's call the REST route of this handler."""
+
+    def mark(handler: _R) -> _R:
+        handler.__least_role__ = role  # type: ignore[attr-defined]  # read back by the API
+        return handler
 
     return mark
 
@@ -189,6 +207,15 @@ class Plugin:
     def left(self, room: RoomHandle, member: Member) -> None:
         """A viewer has gone."""
 
+    def accepted(self, call: Call[Any]) -> None:
+        """A command was carried out: by its handler, or by the store if it had to be asked.
+
+        Called on the worker that took the command; an operation whose key was repeated counts again.
+        """
+
+    def published(self, room: RoomHandle, event: str, d: dict[str, Any], ts: int) -> None:
+        """An ephemeral event was published on this worker (server ms), whether it is shed or not."""
+
     def flush(self, room: RoomHandle) -> Iterable[Op]:
         """Return operations gathered since the last beat; called once a beat after `room.mark()`."""
         return ()
@@ -196,6 +223,17 @@ class Plugin:
     def observe(self, room: RoomHandle, entry: LogEntry) -> None:
         """A durable event of a room that this worker serves, in order, exactly once."""
 
+    def recorded(self, room: RoomHandle, record: Mapping[str, Any]) -> None:
+        """Another plugin says what happened, to be kept (`Engine.record`)."""
+
+    async def figures(self, room: RoomHandle) -> Mapping[str, float]:
+        """Return figures of a room that other plugins may read (`Engine.figures`)."""
+        return {}
+
     def routes(self) -> Iterable[AbstractRouteDef]:
-        """Return REST routes; they are served under /api with the service role required."""
+        """Return REST routes; they are served under /api.
+
+        They need the service role, or what `open_to` says of the handler, and a token that covers
+        the `{room}` of their path.
+        """
         return ()

@@ -31,6 +31,7 @@ class Incoming(NamedTuple):
     key: str | None
     command: Envelope | None
     error: CommandError | None = None
+    room: str | None = None
 
 
 class CommandDecoder:
@@ -87,9 +88,10 @@ class CommandDecoder:
             raise CommandError(
                 "bad_request", f"expected at most {self._max} commands, came {len(parts)}"
             )
-        return [self._convert(part) for part in parts]
+        return [self.convert(part) for part in parts]
 
-    def _convert(self, raw: Any) -> Incoming:
+    def convert(self, raw: Any) -> Incoming:
+        """Return one command that is an object already, or what is wrong with it."""
         if not isinstance(raw, dict) or not isinstance(raw.get("op"), str):
             detail = 'expected an object with a string "op"'
             return Incoming("", None, None, None, CommandError("bad_request", detail))
@@ -117,7 +119,7 @@ def body_digest(op: str, body: Body) -> str:
 
 
 def _good(command: Envelope) -> Incoming:
-    return Incoming(op_of(command), command.id, command.key, command)
+    return Incoming(op_of(command), command.id, command.key, command, None, command.room)
 
 
 def _is_list(data: bytes, binary: bool) -> bool:

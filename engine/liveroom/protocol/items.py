@@ -24,6 +24,7 @@ __all__ = [
     "frame_of",
     "refusal_item",
     "reply_item",
+    "room_item",
     "stored_reply_item",
 ]
 
@@ -91,6 +92,14 @@ def _packed_list(items: Sequence[Item]) -> bytes:
 def reply_item(re: int, d: Any) -> Item:
     """Return `{"re": re, "d": d}`."""
     return Item(b'{"re":%d,"d":%b}' % (re, orjson.dumps(d)))
+
+
+def room_item(room: str) -> Item:
+    """Return `{"room": room}`: the rest of the message is about this room.
+
+    Leads every message about a room that a control connection joined after its hello's.
+    """
+    return Item(orjson.dumps({"room": room}))
 
 
 def stored_reply_item(re: int, reply: bytes) -> Item:

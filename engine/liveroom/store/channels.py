@@ -29,6 +29,9 @@ __all__ = ["CANARY_SILENCE_S", "ChannelLink"]
 CANARY_EVERY_S = 1.0
 CANARY_SILENCE_S = 4.0
 
+# RuntimeError: what uvloop says of a socket that it has closed.
+_LOST = (RedisError, OSError, TimeoutError, RuntimeError)
+
 log = structlog.get_logger("liveroom.store")
 
 
@@ -95,7 +98,7 @@ class ChannelLink:
             return  # the next connection subscribes everything
         try:
             await connection.send_command(*command, check_health=False)
-        except (RedisError, OSError):
+        except _LOST:
             await connection.disconnect(nowait=True)
 
     async def _listen(self) -> None:
@@ -104,7 +107,7 @@ class ChannelLink:
             try:
                 await self._one_connection()
                 delay = 0.05
-            except (RedisError, OSError, TimeoutError) as exc:
+            except _LOST as exc:
                 log.warning("channel link lost", error=str(exc), channels=len(self.channels))
             self.reconnects += 1
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311  # jitter

@@ -69,6 +69,10 @@ class Link:
             if connection is self._connection:
                 self._break(str(exc))
             raise OutcomeUnknown(str(exc)) from exc
+        except RuntimeError as exc:  # uvloop takes no byte for a socket that it has closed
+            if connection is self._connection:
+                self._break(str(exc))
+            raise StoreUnavailable(str(exc)) from exc
 
     async def close(self) -> None:
         """Close the connection; callers still waiting get OutcomeUnknown."""

@@ -19,7 +19,17 @@ from typing import Any, NamedTuple, Protocol
 from liveroom.core.position import Position
 
 
-__all__ = ["Batch", "Committed", "Listener", "LogEntry", "Op", "Publication", "StateItem", "Store"]
+__all__ = [
+    "Batch",
+    "Committed",
+    "History",
+    "Listener",
+    "LogEntry",
+    "Op",
+    "Publication",
+    "StateItem",
+    "Store",
+]
 
 
 @dataclass(slots=True)
@@ -32,6 +42,7 @@ class Op:
         body: JSON-able arguments.
         key: idempotency key, or "" for none.
         digest: digest of the client's body, compared when the key is used again.
+        audit: `user|role|command|surface` of whoever steers the room: recorded in the room's trail.
     """
 
     name: str
@@ -39,6 +50,7 @@ class Op:
     body: dict[str, Any]
     key: str = ""
     digest: str = ""
+    audit: str = ""
 
 
 @dataclass(slots=True)
@@ -80,12 +92,31 @@ class LogEntry(NamedTuple):
     item: bytes
 
 
+class History(NamedTuple):
+    """Durable events after a place, and where the log ended at that instant.
+
+    Attributes:
+        end: the position of the last event there is; its epoch is that of the entries.
+        dropped: how many entries the log has had and keeps no more, since it began.
+        entries: oldest first, no more than were asked for.
+    """
+
+    end: Position
+    dropped: int
+    entries: list[LogEntry]
+
+
 class StateItem(NamedTuple):
     """The newest value of a `latest` key as its JSON item."""
 
     name: str
     version: int
     item: bytes
+
+    @property
+    def gone(self) -> bool:
+        """Whether the key was taken away (`forget` in a handler): its value is null."""
+        return self.item.endswith(b'"d":null}')
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import msgpack
@@ -17,7 +18,15 @@ from liveroom.errors import ConfigError, OutcomeUnknown, StoreError, StoreUnavai
 from liveroom.store.channels import ChannelLink
 from liveroom.store.durability import WaitPlan
 from liveroom.store.link import Command, Link
-from liveroom.store.port import Batch, Committed, Listener, LogEntry, Publication, StateItem
+from liveroom.store.port import (
+    Batch,
+    Committed,
+    Listener,
+    LogEntry,
+    Op,
+    Publication,
+    StateItem,
+)
 from liveroom.store.script import Script
 from liveroom.store.topology import Topology
 
@@ -54,6 +63,7 @@ class RedisStore:
         key_ttl_ms: how long idempotency records live.
         timeout_s: deadline of one call, retries included.
         waits: what follows a durable batch on its connection; None: nothing.
+        hooks: whether handlers put webhooks into the outbox.
     """
 
     def __init__(
@@ -66,11 +76,14 @@ class RedisStore:
         key_ttl_ms: int = 90_000_000,
         timeout_s: float = 2.0,
         waits: WaitPlan | None = None,
+        hooks: bool = False,
     ) -> None:
         self._topology = topology
         self._script = script
         self._worker = worker
         self._options = {"w": worker, "log": log_max_entries, "ttl": key_ttl_ms, "skew": 0}
+        if hooks:
+            self._options["hooks"] = True
         self._timeout_s = timeout_s
         self.waits = waits
         self._links: dict[str, Link] = {}
@@ -103,18 +116,17 @@ class RedisStore:
 
     async def commit(self, scope: str, batch: Batch) -> Committed:
         """Execute one batch (see `Store.commit`)."""
-        key = base_key(scope)
+        sha, key, request = self.command_for(scope, batch.ops)
         kept = _pack_kept(batch)
-        ops = [
-            {"n": op.name, "u": op.user, "d": op.body}
-            | ({"k": op.key, "h": op.digest} if op.key else {})
-            for op in batch.ops
-        ]
-        request = orjson.dumps({"o": ops, **self._options})
-        command: Command = ("EVALSHA", self._script.sha, 1, key, request, batch.ephemeral, kept)
+        command: Command = ("EVALSHA", sha, 1, key, request, batch.ephemeral, kept)
         reply = await self._execute(key, command, batch.durable)
         position = Position(reply[1].decode(), reply[2], reply[3])
         return Committed(reply[0], position, reply[4], reply[6:], reply[5])
+
+    def command_for(self, scope: str, ops: Sequence[Op]) -> tuple[str, str, bytes]:
+        """Return the script's SHA-1, its key and its first argument for these operations."""
+        request = orjson.dumps({"o": [_wire(op) for op in ops], **self._options})
+        return self._script.sha, base_key(scope), request
 
     async def read_log(self, scope: str, after: Position, limit: int) -> list[LogEntry]:
         """Return durable events after a position (see `Store.read_log`)."""
@@ -309,6 +321,15 @@ def _error_text(error: ResponseError) -> str:
     }
     word = words.get(kind)
     return text if word is None or text.startswith(word) else f"{word} {text}"
+
+
+def _wire(op: Op) -> dict[str, Any]:
+    wire: dict[str, Any] = {"n": op.name, "u": op.user, "d": op.body}
+    if op.key:
+        wire["k"], wire["h"] = op.key, op.digest
+    if op.audit:
+        wire["a"] = op.audit
+    return wire
 
 
 def _pack_kept(batch: Batch) -> bytes:

@@ -3,15 +3,12 @@
 `POST /api/rooms/{room}/commands` takes the same commands as a socket and answers the same reply
 items. A service token may send what is open to the service surface, a host's or moderator's token
 what may be sent on the control socket. `GET /api/rooms` and `GET /api/rooms/{room}` read; the
-routes of plugins stand beside them and need the service role.
+routes of plugins stand beside them and need the service role, or what `open_to` says.
 """
 
 from __future__ import annotations
 
 import asyncio
-import inspect
-import secrets
-from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -20,23 +17,16 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from liveroom.auth.claims import Claims, Role, TokenError, valid_room
-from liveroom.errors import CloseError, CommandError, OutcomeUnknown, StoreError
-from liveroom.front import Front
-from liveroom.hub.room import Room
+from liveroom.caller import Caller, loaded_room, refusal_of
+from liveroom.errors import CommandError
 from liveroom.node import SYSTEM_SCOPE, Node
-from liveroom.plugin.context import Call
-from liveroom.plugin.manager import Bound
-from liveroom.plugin.spec import Commit, Plugin, Result, Surface
-from liveroom.protocol.codec import Incoming, body_digest
-from liveroom.protocol.items import refusal_item
+from liveroom.plugin.rest import CLAIMS
+from liveroom.plugin.spec import Plugin
 from liveroom.store.port import Op
 from liveroom.store.replies import refusal
 
 
 __all__ = ["CLAIMS", "api_app"]
-
-CLAIMS = web.RequestKey("claims", Claims)
-"""Who sent a request that has passed the guard."""
 
 log = structlog.get_logger("liveroom.api")
 
@@ -98,7 +88,7 @@ class _Api:
     def _authorize(self, match: web.UrlMappingMatchInfo, claims: Claims) -> None:
         if match.http_exception is not None:  # no such route: its handler says so
             return
-        least = Role.MODERATOR if match.route in self._for_hosts else Role.SERVICE
+        least = Role.MODERATOR if match.route in self._for_hosts else _least_role(match.handler)
         if not claims.role.at_least(least):
             raise CommandError("forbidden", f"this needs the role {least.value}")
         room = match.get("room")
@@ -110,7 +100,7 @@ class _Api:
             raise CommandError("no_room")
 
     def _refusal_for(self, exc: Exception, request: web.Request) -> CommandError:
-        error = _refusal_of(exc)
+        error = refusal_of(exc)
         if error is not None:
             return error
         plugin = self._owners.get(request.match_info.route.resource)
@@ -142,138 +132,19 @@ class _Api:
     async def _commands(self, request: web.Request) -> web.Response:
         """Run one command or a list of them, in order."""
         commands = self._node.front.decoder.decode(await _body(request), binary=False)
-        room = await self._loaded(request.match_info["room"])
-        caller = _Caller(self._node.front, room, request[CLAIMS])
+        room = await loaded_room(self._hub, request.match_info["room"])
+        caller = Caller(self._node.front, room, request[CLAIMS])
         items = await caller.run(commands)
         return _response(b'{"replies":[' + b",".join(items) + b"]}")
-
-    async def _loaded(self, room_id: str) -> Room:
-        room = self._hub.room_for(room_id)
-        room.idle_since = self._hub.clock.monotonic()
-        try:
-            async with asyncio.timeout(self._node.settings.store_timeout_ms / 1000):
-                await room.follower.loaded.wait()
-        except TimeoutError as exc:
-            raise CommandError("unavailable", "the room is not loaded yet", retry_ms=500) from exc
-        return room
-
-
-class _Caller:
-    """Who speaks in one request: a `Member` without a socket.
-
-    Args:
-        front: what it shares with the connections: decoder, plugins, tasks to settle.
-        room: where it speaks.
-        claims: of its token, which covers the room.
-    """
-
-    def __init__(self, front: Front, room: Room, claims: Claims) -> None:
-        self.session = f"http-{secrets.token_hex(8)}"
-        self.claims = claims
-        self._front = front
-        self._room = room
-        service = claims.role is Role.SERVICE
-        self._surface = Surface.SERVICE if service else Surface.CONTROL
-
-    @property
-    def user(self) -> str:
-        """The user's id."""
-        return self.claims.user
-
-    def close(self, name: str, detail: str = "") -> None:
-        """Do nothing: there is no socket."""
-
-    async def run(self, commands: Sequence[Incoming]) -> list[bytes]:
-        """Run commands one after the other; return their reply items as JSON.
-
-        Like those of a socket they go on when the client has gone, and a drain waits for them.
-        """
-        done: asyncio.Future[list[bytes]] = asyncio.get_running_loop().create_future()
-
-        async def run_all() -> None:
-            items = [await self._item(incoming) for incoming in commands]
-            if not done.done():
-                done.set_result(items)
-
-        self._front.spawn(run_all())
-        return await done
-
-    async def _item(self, incoming: Incoming) -> bytes:
-        metrics = self._front.hub.metrics
-        try:
-            result = await self._result(incoming)
-        except Exception as exc:  # noqa: BLE001  # isolation: any fault of a plugin stays its own
-            metrics.refused.inc()
-            return refusal_item(incoming.id, self._refusal_for(exc, incoming)).json
-        stored = result if isinstance(result, bytes) else b"+" + orjson.dumps(result or {})
-        accepted = stored[:1] == b"+"
-        (metrics.accepted if accepted else metrics.refused).inc()
-        number = b"null" if incoming.id is None else b"%d" % incoming.id
-        return b'{"re":%b,"%b":%b}' % (number, b"d" if accepted else b"err", stored[1:])
-
-    async def _result(self, incoming: Incoming) -> dict[str, Any] | bytes | None:
-        if incoming.error is not None:
-            raise incoming.error
-        bound = self._bound(incoming)
-        call = self._call(incoming)
-        manager = self._front.hub.manager
-        for wait in manager.inspect(call) if bound.spec.inspected else ():
-            await wait
-        made = bound.handle(call)
-        result: Result = await made if inspect.isawaitable(made) else made
-        if isinstance(result, Commit):
-            result = await self._front.committed(call, result)
-        if isinstance(result, bytes):
-            if result[:1] == b"!":
-                manager.failed(incoming.op)
-            _check_stored(result)
-        return result
-
-    def _bound(self, incoming: Incoming) -> Bound:
-        bound = self._front.hub.manager.commands.get(incoming.op)
-        if bound is None:  # a command of the connection itself, such as hello
-            detail = f"{incoming.op} is not a command of {self._surface.value}"
-            raise CommandError("unknown_op", detail)
-        bound.check(self._surface, self.claims.role, incoming.key)
-        return bound
-
-    def _call(self, incoming: Incoming) -> Call[Any]:
-        assert incoming.command is not None, "decoded"
-        body, key = incoming.command.d, incoming.key or ""
-        digest = body_digest(incoming.op, body) if key else ""
-        return Call(incoming.op, body, self, self._room, key, digest)
-
-    def _refusal_for(self, exc: Exception, incoming: Incoming) -> CommandError:
-        error = _refusal_of(exc)
-        if error is None:
-            manager = self._front.hub.manager
-            manager.fault(manager.commands[incoming.op].plugin, incoming.op)
-            error = CommandError("internal")
-        return error
 
 
 # Refusals and answers.
 
 
-def _refusal_of(exc: Exception) -> CommandError | None:
-    """Return what is told for an exception; None: it is a fault."""
-    match exc:
-        case CommandError():
-            return exc
-        case CloseError():
-            return CommandError("forbidden", exc.detail or exc.close.sentence)
-        case OutcomeUnknown():
-            return CommandError("outcome_unknown", retry_ms=500)
-        case StoreError():
-            return CommandError("unavailable", retry_ms=500)
-        case _:
-            return None
-
-
-def _check_stored(reply: bytes) -> None:
-    """Raise what cannot be passed on as it is: a fault, or a refusal without its sentence."""
-    if reply[:1] == b"!" or (reply[:1] == b"-" and b'"msg"' not in reply):
-        raise refusal(reply)
+def _least_role(handler: Any) -> Role:
+    """Return what `open_to` says of a plugin's handler; the service's if it says nothing."""
+    role: Role = getattr(handler, "__least_role__", Role.SERVICE)
+    return role
 
 
 def _answer(reply: bytes) -> Any:

@@ -1,18 +1,44 @@
 -- commit.lua, last part: runs due timers and the batch, logs, publishes and answers.
 
+-- Features are run when something of theirs comes up, each at most once per call (store/script.py).
+local function load_feature(number)
+  local feature = features[number]
+  if feature then
+    features[number] = false
+    local ok, err = pcall(feature, api)
+    if not ok then redis.log(redis.LOG_WARNING, 'liveroom: feature left out: ' .. fault_text(err)) end
+  end
+end
+
+local function load_all()
+  for number = 1, #features do load_feature(number) end
+end
+
+load_heeders = function(kind)
+  for _, number in ipairs(heeders[kind] or {}) do load_feature(number) end
+end
+
+-- A name nobody's source shows may be made up at run time: then all are asked.
+local function find(handlers, name)
+  for _, number in ipairs(homes[string.match(name, '^[^.]*')] or {}) do load_feature(number) end
+  local found = rawget(handlers, name)
+  if found == nil then
+    load_all()
+    found = rawget(handlers, name)
+  end
+  return found
+end
+
+setmetatable(ops, {__index = find})
+setmetatable(due, {__index = find})
+
 local function refusal_json(err)
   if type(err) == 'table' and err.refusal then return '-' .. cjson.encode(err.refusal), err.final end
-  if type(err) == 'table' and err.err then err = err.err end
-  return '!' .. tostring(err), false
+  return '!' .. fault_text(err), false
 end
 
 -- A scope that was only asked about leaves no trace: its epoch is stored with its first write.
 local touched = ARGV[2] ~= '' or ARGV[3] ~= ''
-local function new_epoch()
-  local salt = redis.sha1hex(base .. clock[1] .. clock[2] .. request.w)
-  return string.format('%.0f-%s', now, string.sub(salt, 1, 8))
-end
-epoch = epoch or new_epoch()
 
 local function log_event(event)
   local body, item = event.body, nil
@@ -43,9 +69,13 @@ local function apply()
     if states[s.name] == nil then state_order[#state_order + 1] = s.name end
     states[s.name] = s.body
   end
+  for i = 1, #afters do
+    local ok, err = pcall(afters[i])
+    if not ok then redis.log(redis.LOG_WARNING, 'liveroom: not gathered: ' .. fault_text(err)) end
+  end
 end
 
-local function begin() writes, emits, pending_states = {}, {}, {} end
+local function begin() writes, emits, pending_states, afters = {}, {}, {}, {} end
 
 -- Idempotency: the first answer under a key is the answer of the key.
 local function recorded(op, slot)
@@ -66,12 +96,30 @@ end
 
 local function answered(handler, op) return answer(handler(op)) end
 
-local function run(op)
-  local slot = op.k and key('k:' .. op.u .. ':' .. op.k)
-  if slot then
-    local old = recorded(op, slot)
-    if old then return old end
+-- The trail: who steered the room and how that ended. Append-only; each entry carries the hash of
+-- itself and the one before, so that a later change breaks the chain. What begins with `_` is secret.
+local function shown(body)
+  local open = {}
+  for name, value in pairs(body) do
+    if string.sub(name, 1, 1) ~= '_' then open[name] = value end
   end
+  return next(open) and open or nil
+end
+
+local function leave_trail(op, reply)
+  local user, role, command, surface = string.match(op.a, '^([^|]*)|([^|]*)|([^|]*)|(.*)$')
+  local entry = {ts = now, user = user, role = role, op = command, surface = surface, d = shown(op.d)}
+  local outcome = string.sub(reply, 1, 1)
+  if outcome == '-' then entry.code = cjson.decode(string.sub(reply, 2)).code end
+  if outcome == '!' then entry.code = 'internal' end
+  local text = cjson.encode(entry)
+  local chain = redis.sha1hex((call('HGET', base, 'trail') or '') .. text)
+  call('XADD', key('trail'), '*', 'e', text, 'h', chain)
+  call('HSET', base, 'trail', chain)
+  touched = true
+end
+
+local function carry_out(op, slot)
   local handler = ops[op.n]
   if not handler then return '-' .. cjson.encode({code = 'unknown_op', msg = 'no handler for ' .. op.n}) end
   begin()
@@ -86,6 +134,15 @@ local function run(op)
     reply, final = refusal_json(result)
   end
   if slot and final then call('SET', slot, op.h .. '\n' .. reply, 'PX', request.ttl) end
+  return reply
+end
+
+local function run(op)
+  local slot = op.k and key('k:' .. op.u .. '|' .. op.k) -- neither has a |: no two pairs meet
+  local old = slot and recorded(op, slot)
+  if old then return old end
+  local reply = carry_out(op, slot)
+  if op.a then leave_trail(op, reply) end
   return reply
 end
 
@@ -115,29 +172,56 @@ ops['sys.trim'] = function(op)
   if #entries > 0 then write('XTRIM', key('log'), 'MINID', entries[#entries][1]) end
 end
 
-local function truncate(queue, size)
-  for i = #queue, size + 1, -1 do queue[i] = nil end
-end
-
--- Runs what several features add to; a broken one is skipped, as a hook on the worker is.
-local function guarded(hook, ...)
-  local sizes = {#writes, #emits, #pending_states}
-  local ok, result = pcall(hook, ...)
-  if ok then return result end
-  if type(result) == 'table' and result.refusal then error(result) end
-  redis.log(redis.LOG_WARNING, 'liveroom: hook skipped: ' .. refusal_json(result))
-  truncate(writes, sizes[1])
-  truncate(emits, sizes[2])
-  truncate(pending_states, sizes[3])
-end
-
 local function part_json(part, ...)
   local value = part(...)
   if value ~= nil then return json(value) end
 end
 
+-- The entries of the trail after one, oldest first, as stored: the chain is checked on the text.
+ops['sys.trail'] = function(op)
+  local rows = {}
+  local entries = call('XRANGE', key('trail'), op.d.after ~= '' and '(' .. op.d.after or '-', '+', 'COUNT', op.d.limit)
+  for _, entry in ipairs(entries) do
+    rows[#rows + 1] = {id = entry[1], e = entry[2][2], h = entry[2][4]}
+  end
+  return {entries = list(rows), head = call('HGET', base, 'trail') or nil}
+end
+
+-- What the log holds after a place, and at the same instant where it ends. `dropped`: how many entries
+-- were trimmed since it began, so that a reader who counts can tell what was gone before it came.
+ops['sys.history'] = function(op)
+  local rows, dropped = {}, 0
+  if call('EXISTS', key('log')) == 1 then
+    local info, stream = call('XINFO', 'STREAM', key('log')), {}
+    for i = 1, #info, 2 do stream[info[i]] = info[i + 1] end
+    dropped = stream['entries-added'] - stream['length']
+  end
+  for i, entry in ipairs(call('XRANGE', key('log'), '(' .. op.d.after, '+', 'COUNT', op.d.limit)) do
+    rows[i] = {entry[1], entry[2][2], entry[2][4]}
+  end
+  return {epoch = meta[1] or '', seq = seq, sub = sub, dropped = dropped, entries = list(rows)}
+end
+
+-- Recomputes the invariants of every feature as of this instant: `broken` names what does not hold.
+ops['sys.check'] = function(op)
+  load_all()
+  local broken, counted = {}, {}
+  local function report(what, name, expected, found)
+    counted[what] = (counted[what] or 0) + 1
+    if expected ~= found then
+      broken[#broken + 1] = {what = what, key = name, expected = expected, found = found}
+    end
+  end
+  for name, check in pairs(checks) do
+    local ok, err = pcall(check, report, op.d)
+    if not ok then report(name, name, 'a check that runs', fault_text(err)) end
+  end
+  return {broken = list(broken), counted = next(counted) and counted or nil}
+end
+
 -- What everyone who joins is shown.
 ops['sys.snapshot'] = function()
+  load_all()
   local fields = {}
   for name, part in pairs(parts) do
     local value = guarded(part_json, part)
@@ -151,6 +235,7 @@ end
 
 -- A viewer comes in: features may refuse, take note, and add what only this viewer is shown.
 ops['sys.join'] = function(op)
+  load_all()
   for _, join in ipairs(joins) do guarded(join, op) end
   local fields = {}
   for name, part in pairs(own) do
@@ -194,7 +279,7 @@ local function flush_states()
     if ok then
       local version = call('HINCRBY', key('stv'), name, 1)
       local item = string.format('{"st":%s,"v":%d,"d":%s}', cjson.encode(name), version, body)
-      call('HSET', key('st'), name, item)
+      if body == 'null' then call('HDEL', key('st'), name) else call('HSET', key('st'), name, item) end
       out[#out + 1] = name
       out[#out + 1] = version
       out[#out + 1] = item
@@ -215,7 +300,10 @@ end
 local reply = {now, '', 0, 0, 0, 0}
 run_due()
 for i, op in ipairs(request.o) do reply[i + 6] = run(op) end
+begin() -- finishers may queue effects as handlers do
 for _, finish in ipairs(cache) do finish() end
+local broken = apply()
+if broken then error(broken) end
 keep_items()
 local state_items = flush_states()
 if touched and not meta[1] then call('HSET', base, 'epoch', epoch) end

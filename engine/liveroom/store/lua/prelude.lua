@@ -6,7 +6,9 @@
 --
 -- KEYS[1]  the scope's base key, `lr:{scope}`; also the name of its channel
 -- ARGV[1]  JSON: {"o": [op, …], "w": worker id, "log": max entries, "ttl": key ttl ms, "skew": ms}
---          op = {"n": name, "u": user, "d": body, "k": idempotency key?, "h": body hash?}
+--          op = {"n": name, "u": user, "d": body, "k": idempotency key?, "h": body hash?,
+--          "a": user|role|command|surface of whoever steers the room: it goes into the room's trail?}
+--          "hooks": whether somebody listens to webhooks?
 -- ARGV[2]  ephemeral items for the channel, opaque here ("" for none)
 -- ARGV[3]  MessagePack [name, limit, item, …]*: items kept for late joiners ("" for none)
 --
@@ -24,7 +26,8 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000) + (request.skew or 0)
 
 -- What features fill: ops[name](op), due[kind](id, at), parts[name]() and own[name](user, op) for the
 -- snapshot (a table, or JSON text), joins[i](op).
-local ops, due, parts, own, joins = {}, {}, {}, {}, {}
+local ops, due, parts, own, joins, checks = {}, {}, {}, {}, {}, {}
+-- checks[name](report) recomputes an invariant from what it is derived from: see sys.check.
 local call = redis.call
 
 local meta = call('HMGET', base, 'epoch', 'seq', 'sub', 'changes')
@@ -36,6 +39,12 @@ local start_seq, start_sub = seq, sub
 local durables, states, state_order, kept_deletes = {}, {}, {}, {}
 -- What the running handler wants done when it has returned.
 local writes, emits, pending_states, cache = {}, {}, {}, {}
+
+local function new_epoch()
+  local salt = redis.sha1hex(base .. clock[1] .. clock[2] .. request.w)
+  return string.format('%.0f-%s', now, string.sub(salt, 1, 8))
+end
+epoch = epoch or new_epoch()
 
 local function key(name) return base .. ':' .. name end
 
@@ -57,12 +66,91 @@ local function emit_to(user, name, body)
   emits[#emits + 1] = {name = name, body = json(body), user = user}
 end
 
+-- A durable event for the workers that serve the room: no user is called that, so nobody is sent it.
+local function emit_inside(name, body) emit_to('~', name, body) end
+
 -- The newest value of a `latest` key; only the last of a batch is written and sent.
 local function state(name, body) pending_states[#pending_states + 1] = {name = name, body = body} end
+
+-- The same in a finisher (see `cache`), which runs when the handlers of the batch are done.
+local function show(name, body)
+  if states[name] == nil then state_order[#state_order + 1] = name end
+  states[name] = body
+end
+
+-- Call a function as soon as the running handler's effects are carried out, and not if it refuses or fails: for
+-- what is gathered over a batch and written when that is done (see `cache`).
+local afters = {}
+local function after(hear) afters[#afters + 1] = hear end
+
+-- What the running handler has queued: another table for each, as its reads do not see it yet.
+local function turn() return writes end
+
+-- Take a `latest` key away: clients are sent `null`, late joiners nothing.
+local function forget(name) state(name, 'null') end
+
+-- For the commerce back end: sent as a webhook, at least once, if one is configured.
+local function webhook(kind, body)
+  if request.hooks then write('XADD', key('outbox'), '*', 't', kind, 'd', json(body)) end
+end
+
+-- Money that a payment (`Payments`) brings into the room: an account of its ledger gets it.
+local function take_in(account, amount)
+  local text = string.format('%.0f', amount)
+  write('HINCRBY', key('ledger'), '~in', '-' .. text)
+  write('HINCRBY', key('ledger'), account, text)
+end
+
+-- Money that the room gives to a user: it leaves an account of the ledger now, and comes into the
+-- user's wallet exactly once, whoever dies meanwhile. `transfer` names it, once in the room's life.
+local owing = false -- whether the workers will be told: once a batch
+local function pay_out(account, user, amount, transfer)
+  local text = string.format('%.0f', amount)
+  write('HINCRBY', key('ledger'), account, '-' .. text)
+  write('HINCRBY', key('ledger'), '~out', text)
+  write('ZADD', key('payouts'), now, transfer .. '|' .. user .. '|' .. text)
+  if owing then return end
+  owing = true
+  cache[#cache + 1] = function() emit_to('~', 'payout.due', {worker = request.w}) end -- `~` is nobody
+end
 
 -- A timer: `due[kind](id, at)` runs once, at or after `at` (server ms), whatever worker is alive.
 local function at(kind, id, ms) write('ZADD', key('due'), ms, kind .. '|' .. id) end
 local function cancel(kind, id) write('ZREM', key('due'), kind .. '|' .. id) end
+
+local function truncate(queue, size)
+  for i = #queue, size + 1, -1 do queue[i] = nil end
+end
+
+local function fault_text(err)
+  if type(err) == 'table' and err.err then err = err.err end
+  return tostring(err)
+end
+
+-- Runs what several features add to; a broken one is skipped, as a hook on the worker is.
+local function guarded(hook, ...)
+  local sizes = {#writes, #emits, #pending_states, #afters}
+  local ok, result = pcall(hook, ...)
+  if ok then return result end
+  if type(result) == 'table' and result.refusal then error(result) end
+  redis.log(redis.LOG_WARNING, 'liveroom: hook skipped: ' .. fault_text(result))
+  truncate(writes, sizes[1])
+  truncate(emits, sizes[2])
+  truncate(pending_states, sizes[3])
+  truncate(afters, sizes[4])
+end
+
+-- What features tell each other: `note('gift', user, value)` in a handler calls every function that
+-- `heed('gift', f)` named, before the handler's effects are carried out, in the same atomic step.
+local heeding, load_heeders = {}, nil
+local function heed(kind, hear)
+  heeding[kind] = heeding[kind] or {}
+  table.insert(heeding[kind], hear)
+end
+local function note(kind, user, amount, more)
+  load_heeders(kind)
+  for _, hear in ipairs(heeding[kind] or {}) do guarded(hear, user, amount, more) end
+end
 
 -- A whole number between low and high, or a refusal that names the field.
 local function integer(value, field, low, high)
