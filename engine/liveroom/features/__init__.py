@@ -5,11 +5,14 @@ from __future__ import annotations
 from liveroom.config import Settings
 from liveroom.features.access import Access
 from liveroom.features.danmaku import Danmaku
+from liveroom.features.follow import Follow
 from liveroom.features.gift import Gifts
 from liveroom.features.leases import Leases
 from liveroom.features.like import Likes
+from liveroom.features.poll import Polls
 from liveroom.features.presence import Presence
 from liveroom.features.room import RoomFeature
+from liveroom.features.shelf import Shelf
 from liveroom.features.stats import Stats
 from liveroom.features.system import System
 from liveroom.features.wallet import Wallet
@@ -30,6 +33,9 @@ def builtin_plugins(settings: Settings) -> list[Plugin]:
         Likes(),
         Wallet(settings),
         Gifts(),
+        Shelf(),
+        Follow(),
+        Polls(),
         Stats(),
         Leases(),
     ]
