@@ -5,6 +5,7 @@ from __future__ import annotations
 from liveroom.config import Settings
 from liveroom.features.access import Access
 from liveroom.features.danmaku import Danmaku
+from liveroom.features.flash import FlashSales
 from liveroom.features.follow import Follow
 from liveroom.features.gift import Gifts
 from liveroom.features.leases import Leases
@@ -34,6 +35,7 @@ def builtin_plugins(settings: Settings) -> list[Plugin]:
         Wallet(settings),
         Gifts(),
         Shelf(),
+        FlashSales(),
         Follow(),
         Polls(),
         Stats(),
