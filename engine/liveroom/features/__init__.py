@@ -12,6 +12,9 @@ from liveroom.features.leases import Leases
 from liveroom.features.like import Likes
 from liveroom.features.poll import Polls
 from liveroom.features.presence import Presence
+from liveroom.features.qa import Questions
+from liveroom.features.quiz import Quiz
+from liveroom.features.rank import Rank
 from liveroom.features.room import RoomFeature
 from liveroom.features.shelf import Shelf
 from liveroom.features.stats import Stats
@@ -39,5 +42,8 @@ def builtin_plugins(settings: Settings) -> list[Plugin]:
         Follow(),
         Polls(),
         Stats(),
+        Rank(),
+        Questions(),
+        Quiz(),
         Leases(),
     ]

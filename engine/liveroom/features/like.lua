@@ -4,3 +4,9 @@ ops['like.add'] = function(op)
   write('SET', key('likes'), string.format('%.0f', total))
   state('likes', {total = total})
 end
+
+-- Who liked how often, for the features that ask for it: `taps` user -> n, `names` user -> name.
+ops['like.users'] = function(op)
+  note('names', '', op.d.names)
+  for user, n in pairs(op.d.taps) do note('like', user, n) end
+end
