@@ -10,6 +10,7 @@ from liveroom.features.follow import Follow
 from liveroom.features.gift import Gifts
 from liveroom.features.leases import Leases
 from liveroom.features.like import Likes
+from liveroom.features.lottery import Lottery
 from liveroom.features.poll import Polls
 from liveroom.features.presence import Presence
 from liveroom.features.qa import Questions
@@ -46,4 +47,5 @@ def builtin_plugins(settings: Settings) -> list[Plugin]:
         Questions(),
         Quiz(),
         Leases(),
+        Lottery(),
     ]
