@@ -21,6 +21,7 @@ from liveroom.features.shelf import Shelf
 from liveroom.features.stats import Stats
 from liveroom.features.system import System
 from liveroom.features.wallet import Wallet
+from liveroom.features.webhooks import Webhooks
 from liveroom.plugin.spec import Plugin
 
 
@@ -47,5 +48,6 @@ def builtin_plugins(settings: Settings) -> list[Plugin]:
         Questions(),
         Quiz(),
         Leases(),
+        Webhooks(settings),
         Lottery(),
     ]
