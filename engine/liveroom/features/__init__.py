@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from liveroom.config import Settings
 from liveroom.features.access import Access
+from liveroom.features.auditor import Auditor
 from liveroom.features.danmaku import Danmaku
 from liveroom.features.flash import FlashSales
 from liveroom.features.follow import Follow
@@ -49,5 +50,6 @@ def builtin_plugins(settings: Settings) -> list[Plugin]:
         Quiz(),
         Leases(),
         Webhooks(settings),
+        Auditor(settings),
         Lottery(),
     ]
