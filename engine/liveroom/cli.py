@@ -10,6 +10,7 @@ import functools
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,6 +23,7 @@ from liveroom.errors import ConfigError, StoreError
 __all__ = ["cli", "main"]
 
 ROLES = ("viewer", "assistant", "moderator", "host", "service")
+COMMANDS = "liveroom.commands"
 _DAY_S = 86_400
 _PIPE_WIDTH = 250
 
@@ -53,7 +55,52 @@ def _sentences(command: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """The engine's own commands, and those of plugins: entry points of the group `liveroom.commands`.
+
+    One of a plugin is loaded when it is asked for, so it costs the others nothing.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        own = super().list_commands(ctx)
+        return sorted({*own, *entry_points(group=COMMANDS).names})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        own = super().get_command(ctx, cmd_name)
+        if own is not None:
+            return own
+        for point in entry_points(group=COMMANDS, name=cmd_name):
+            try:
+                found = _of_plugin(point.load())
+            except Exception as exc:  # noqa: BLE001  # isolation: the others must still run
+                found = _broken(cmd_name, exc)
+            self.add_command(found, cmd_name)
+            return found
+        return None
+
+
+def _of_plugin(command: click.Command) -> click.Command:
+    """Return a plugin's command with `--config`; its callback is given the settings."""
+    callback = command.callback
+    assert callback is not None, "a command that does something"
+
+    @_config_option
+    @_sentences
+    def run(config_file: Path | None, **given: Any) -> Any:
+        return callback(settings=config.load(config_file), **given)
+
+    command.callback = run
+    command.params += run.__click_params__  # type: ignore[attr-defined]  # what the option left
+    return command
+
+
+def _broken(name: str, exc: Exception) -> click.Command:
+    """Return what stands in for a command that cannot be loaded."""
+    sentence = f"{name} cannot be loaded: {exc}"
+    return click.Command(name, callback=lambda: _fail(1, sentence), help=sentence)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
     """Real-time interaction engine for live-commerce rooms."""
 
@@ -86,6 +133,47 @@ def serve(config_file: Path | None, demo: bool, **overrides: Any) -> None:
     settings = config.load(config_file, overrides=overrides)
     try:
         status = run(settings, demo=demo, announce=click.echo)
+    except WorkerFailed as exc:
+        _fail(exc.status, exc)
+    raise SystemExit(status)
+
+
+@cli.command()
+@_config_option
+@click.option(
+    "--show",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The show: a .toml or .json file.",
+)
+@click.option("--viewers", type=click.IntRange(1, 20_000), default=500, show_default=True)
+@click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True)
+@click.option(
+    "--speed",
+    type=click.FloatRange(0.01, 1000),
+    default=1.0,
+    show_default=True,
+    help="Divides the times of the show.",
+)
+@click.option("--room", default="rehearsal", show_default=True)
+@click.option("--url", default="", help="A running engine instead of one of its own.")
+@click.option("--token", default="", help="A host's there; better LIVEROOM_JWT_SECRET.")
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write the report here.",
+)
+@click.option("--log-level", default="warning", show_default=True)
+@_sentences
+def demo(config_file: Path | None, log_level: str, json_file: Path | None, **options: Any) -> None:
+    """Rehearse a show before a simulated audience; status 1 if a cue or a sum did not hold."""
+    from liveroom.children import WorkerFailed
+    from liveroom.rehearsal import Demo, run
+
+    settings = config.load(config_file, overrides={"log_level": log_level})
+    try:
+        status = run(settings, Demo(json=json_file, **options), click.echo)
     except WorkerFailed as exc:
         _fail(exc.status, exc)
     raise SystemExit(status)
@@ -129,6 +217,36 @@ def token(
         audience=settings.jwt_audience or None,
     )
     click.echo(made)
+
+
+@cli.command()
+@_config_option
+@click.argument("room")
+@click.option("--redis", metavar="URL", help="The store; with a password rather by LIVEROOM_REDIS.")
+@click.option("--full", is_flag=True, help="Look at everything, however long it takes.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@_sentences
+def audit(config_file: Path | None, room: str, full: bool, as_json: bool, **overrides: Any) -> None:
+    """Recompute the invariants of a room and verify its trail; status 1 if something is broken."""
+    from liveroom.auditing import run_audit
+    from liveroom.log import setup
+
+    settings = config.load(config_file, overrides=overrides)
+    setup("error", settings.log_format)
+    report = run_audit(settings, room, full=full)
+    click.echo(report.to_json() if as_json else report.to_text())
+    raise SystemExit(0 if report.sound else 1)
+
+
+@cli.command(
+    "verify-draw", add_help_option=False, context_settings={"ignore_unknown_options": True}
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def verify_draw(arguments: tuple[str, ...]) -> None:
+    """Check the proof of a draw (docs/draw-proof.md)."""
+    from liveroom.verify_draw import main as check
+
+    raise SystemExit(check(list(arguments)))
 
 
 @cli.command("config")

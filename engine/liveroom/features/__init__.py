@@ -12,12 +12,14 @@ from liveroom.features.gift import Gifts
 from liveroom.features.leases import Leases
 from liveroom.features.like import Likes
 from liveroom.features.lottery import Lottery
+from liveroom.features.notice import Notice
 from liveroom.features.poll import Polls
 from liveroom.features.presence import Presence
 from liveroom.features.qa import Questions
 from liveroom.features.quiz import Quiz
 from liveroom.features.rank import Rank
 from liveroom.features.room import RoomFeature
+from liveroom.features.rundown import Rundown
 from liveroom.features.shelf import Shelf
 from liveroom.features.stats import Stats
 from liveroom.features.system import System
@@ -52,4 +54,6 @@ def builtin_plugins(settings: Settings) -> list[Plugin]:
         Webhooks(settings),
         Auditor(settings),
         Lottery(),
+        Notice(),
+        Rundown(),
     ]
