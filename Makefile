@@ -27,8 +27,8 @@ setup: $(STAMP) ## Make .venv and install everything into it
 run: $(VENV)/.run ## Start the engine with its own store and a demo room
 	@$(BIN)/liveroom serve --dev --demo --data .liveroom
 
-test: $(STAMP) ## Run the tests
-	$(BIN)/python -m pytest $(ARGS)
+test: $(STAMP) ## Run the tests, two at a time
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 check: $(STAMP) ## Lint, types, import contracts, layout
 	$(BIN)/ruff check .
