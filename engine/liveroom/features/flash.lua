@@ -1,6 +1,7 @@
 -- Flash sales and reservations. Keys (`n`: the room's number of a sale):
 --   `sale:<sku>`   hash  n, status: the newest sale of a SKU; the shelf reads the status
 --   `flash:n`      counter, the number of the newest sale
+--   `flash:skus`   hash  sku -> how many sales it has had
 --   `flash:sales`  hash  sale -> n, until it is forgotten
 --   `flash:s:<n>`  JSON  the sale, see `new_sale`
 --   `flash:u:<n>`  hash  user -> units|tag,n,until;…   units held and bought, then what is held now
@@ -254,8 +255,9 @@ local function set_timers(n, s)
   if s.ends > 0 then at('flash.end', n, s.ends) end
 end
 
-local function emit_armed(s, by)
+local function emit_armed(s, nth, by)
   emit('flash.armed', {
+    nth = nth,
     sale = s.sale, sku = s.sku, price = s.price, currency = s.currency, list_price = s.list_price,
     total = s.total, per_user = s.per_user, hold_s = s.hold / 1000, starts_ms = s.starts, ends_ms = s.ends, by = by,
   })
@@ -282,7 +284,9 @@ ops['flash.arm'] = function(op)
   write('HSET', key('flash:sales'), s.sale, n)
   write('HSET', key('sale:' .. s.sku), 'n', n, 'status', status_of(s))
   set_timers(n, s)
-  emit_armed(s, op.u)
+  local nth = (call('HGET', key('flash:skus'), s.sku) or 0) + 1
+  write('HSET', key('flash:skus'), s.sku, nth)
+  emit_armed(s, nth, op.u)
   if s.tracked then note('stock', s.sku, -s.total) end
   if status_of(s) == 'running' then
     s.started = true

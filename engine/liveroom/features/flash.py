@@ -96,6 +96,7 @@ class Armed(Struct):
     starts_ms: int
     ends_ms: int
     by: str
+    nth: int
 
 
 class Started(Struct):
@@ -160,7 +161,8 @@ _EVENTS = (
     EventSpec(
         "flash.armed",
         Delivery.DURABLE,
-        "`{sale, sku, price, currency, list_price, total, per_user, hold_s, starts_ms, ends_ms, by}`; "
+        "`{sale, sku, price, currency, list_price, total, per_user, hold_s, starts_ms, ends_ms, by, "
+        "nth}`; `nth` counts the SKU's sales; "
         "`starts_ms` 0: when the host says so, `ends_ms` 0: when it is stopped.",
         Armed,
     ),
@@ -318,14 +320,13 @@ class FlashSales(Plugin):
             return
         event = orjson.loads(entry.item)
         name, d = event["ev"], event["d"]
-        if name == "flash.armed":
-            self._sold_out.began(room, d["sale"])
+        if name == "flash.armed" and d["nth"] == 1:
+            # Of a SKU all sales or none: a key of an earlier one may come again.
+            self._sold_out.began(room, d["sku"])
         elif name == "flash.taken":
             users = [user_of(taken) for taken in d["taken"]]
-            self._sold_out.took(room, d["sale"], users)
+            self._sold_out.took(room, d["sku"], users)
             self._tell_tabs(room, d, users)
-        elif name == "flash.ended":
-            self._sold_out.ended(room, d["sale"])
 
     def _tell_tabs(self, room: RoomHandle, d: dict[str, Any], users: list[str]) -> None:
         """Tell those who reserved at their other connections; the one that asked has the answer."""

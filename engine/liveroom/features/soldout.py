@@ -1,8 +1,8 @@
 """What is sold out is refused by the worker, without asking the store.
 
 A winner who lost its answer must get it, whoever is asked and however sold out the sale is. So only
-those are refused here of whom the worker knows that they never reserved anything in this sale: it has
-observed the room from the sale's beginning, and they were not among the takers.
+those are refused here of whom the worker knows that they never took anything: it has observed the
+room from the thing's beginning (of a SKU: from its first sale), and they were not among the takers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from liveroom.plugin.context import Call, RoomHandle
 
 __all__ = ["SoldOut", "user_of"]
 
-_MAX_KNOWN = 200_000  # takers of a sale; with more of them the store is asked
+_MAX_KNOWN = 200_000  # takers of one thing; with more of them the store is asked
 
 
 @dataclass(slots=True)
@@ -60,7 +60,7 @@ class SoldOut:
         """Tell whether the script could only say `sold_out`."""
         stock = call.room.state(f"stock:{sku}")
         sold_out = stock is not None and stock["status"] == "sold_out"
-        return sold_out and self.never_took(call, stock["sale"])
+        return sold_out and self.never_took(call, sku)
 
     def never_took(self, call: Call[Any], sale: str) -> bool:
         """Tell whether it is certain that the sender never got anything of a sale."""

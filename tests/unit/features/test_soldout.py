@@ -32,11 +32,11 @@ def refuses(known: SoldOut, room: Room, user: str = "loser") -> bool:
     return known.refuses(cast("Call[Any]", call), "k1")
 
 
-def seen(room: Room, *takers: str, sale: str = "s1") -> SoldOut:
-    """Return what a worker knows that saw a sale from its beginning."""
+def seen(room: Room, *takers: str, thing: str = "k1") -> SoldOut:
+    """Return what a worker knows that saw a SKU's first sale from its beginning."""
     known = SoldOut()
-    known.began(cast("RoomHandle", room), sale)
-    known.took(cast("RoomHandle", room), sale, takers)
+    known.began(cast("RoomHandle", room), thing)
+    known.took(cast("RoomHandle", room), thing, takers)
     return known
 
 
@@ -67,9 +67,9 @@ def test_soldout_asks_when_something_may_be_missing() -> None:
     room.position = Position("e2", 0, 0)
     assert not refuses(known, room)
     assert not refuses(SoldOut(), room)
-    assert not refuses(seen(room, sale="other"), room)
+    assert not refuses(seen(room, thing="other"), room)
     known = seen(room)
-    known.ended(cast("RoomHandle", room), "s1")
+    known.ended(cast("RoomHandle", room), "k1")
     assert not refuses(known, room)
 
 
@@ -79,9 +79,9 @@ def test_soldout_forgets_a_sale_with_too_many_takers(monkeypatch: pytest.MonkeyP
     room = Room()
     known = seen(room, "a", "b")
     assert refuses(known, room)
-    known.took(cast("RoomHandle", room), "s1", ["c"])
+    known.took(cast("RoomHandle", room), "k1", ["c"])
     assert not refuses(known, room)
-    known.took(cast("RoomHandle", room), "s1", ["d"])
+    known.took(cast("RoomHandle", room), "k1", ["d"])
     assert not refuses(known, room)
 
 
