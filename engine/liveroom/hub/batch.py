@@ -1,22 +1,25 @@
-"""Group commit: at most one batch of a scope is on its way; what arrives meanwhile rides the next.
+"""Group commit: one batch of a scope is on its way; what arrives meanwhile rides the next.
 
 No timer is involved, so a lone operation is committed at once, and the busier a scope is the more
-operations share one script call.
+operations share one script call. Only when a whole batch has gathered meanwhile is it sent behind the
+first: the store begins it as soon as it has answered that one, and both reach the disk together.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import structlog
 
 from liveroom.core.clock import Clock
+from liveroom.core.lanes import Ephemeral
 from liveroom.errors import OutcomeUnknown, StoreError
 from liveroom.failpoints import declare, reach
 from liveroom.metrics import CommitMetrics
+from liveroom.protocol.items import Item
 from liveroom.store.port import Batch, Committed, Op, Store
 
 
@@ -31,6 +34,10 @@ _READY = declare("commit.ready", "a batch is taken from the queue, nothing was s
 _ANSWERED = declare("commit.answered", "the store has answered a batch, nobody was told")
 
 
+_DEPTH = 2
+"""Most batches of a scope on their way; on one connection they stay in order."""
+
+
 class _Pending(NamedTuple):
     op: Op
     done: Done
@@ -40,10 +47,15 @@ class _Pending(NamedTuple):
 
 
 class Broadcast(NamedTuple):
-    """What a room's beat adds to a batch: ephemeral items and those of them that are kept."""
+    """What a room's beat adds to a batch: ephemeral items and those of them that are kept.
+
+    `private` goes nowhere: it is handed back when the batch was answered, which is when the others
+    come back too.
+    """
 
     ephemeral: bytes
     kept: list[tuple[str, int, list[bytes]]]
+    private: Sequence[Ephemeral[Item]] = ()
 
 
 class Batcher:
@@ -54,6 +66,7 @@ class Batcher:
         max_ops: most operations per batch: holds the server for a few milliseconds at most.
         patience_s: how long a repeatable operation is tried again when its outcome is unknown.
         on_committed: told of every answered batch.
+        on_private: takes back what was private in an answered batch.
     """
 
     def __init__(
@@ -66,6 +79,7 @@ class Batcher:
         max_ops: int,
         patience_s: float,
         on_committed: Callable[[Committed], None],
+        on_private: Callable[[Sequence[Ephemeral[Item]]], None] = lambda _: None,
     ) -> None:
         self._scope = scope
         self._store = store
@@ -74,19 +88,25 @@ class Batcher:
         self._max_ops = max_ops
         self._patience_s = patience_s
         self._on_committed = on_committed
+        self._on_private = on_private
         self._queue: deque[_Pending] = deque()
         self._broadcast: deque[Broadcast] = deque()
         self._wanted = False
         self._submitted = 0
         self._answered = 0
         self._goals: deque[tuple[int, asyncio.Future[None]]] = deque()
-        self._task: asyncio.Task[None] | None = None
-        self.broadcasting = False
+        self._flying: set[asyncio.Task[None] | None] = set()
+        self._broadcasts = 0
 
     @property
     def busy(self) -> bool:
         """Whether a batch is on its way or waiting."""
-        return self._task is not None
+        return bool(self._flying)
+
+    @property
+    def broadcasting(self) -> bool:
+        """Whether ephemeral items of this worker are on their way."""
+        return self._broadcasts > 0
 
     def submit(
         self, op: Op, done: Done, *, durable: bool = False, repeatable: bool = False
@@ -132,8 +152,8 @@ class Batcher:
 
     async def drain(self) -> None:
         """Wait until everything queued was answered."""
-        while self._task is not None:
-            await asyncio.wait([self._task])
+        while self._flying:
+            await asyncio.wait([task for task in self._flying if task is not None])
 
     async def answered(self) -> None:
         """Wait until what was queued up to now was answered, whatever else keeps coming."""
@@ -143,21 +163,26 @@ class Batcher:
             await goal_met
 
     def _wake(self) -> None:
-        if self._task is None:
-            self._task = asyncio.create_task(self._run(), name=f"commit {self._scope}")
+        if self._flying:
+            due = len(self._flying) < _DEPTH and len(self._queue) >= self._max_ops
+        else:
+            due = bool(self._queue or self._broadcast or self._wanted)
+        if due:
+            self._flying.add(asyncio.create_task(self._run(), name=f"commit {self._scope}"))
 
     async def _run(self) -> None:
         try:
-            while self._queue or self._broadcast or self._wanted:
+            if self._queue or self._broadcast or self._wanted:  # else the batch before took it all
                 await self._commit_once()
         finally:
-            self._task = None
+            self._flying.discard(asyncio.current_task())
+            self._wake()
 
     async def _commit_once(self) -> None:
         taken = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_ops))]
         sent = self._broadcast.popleft() if self._broadcast else Broadcast(b"", [])
         self._wanted = False
-        self.broadcasting = bool(sent.ephemeral)
+        self._broadcasts += bool(sent.ephemeral)
         batch = Batch(
             [pending.op for pending in taken],
             sent.ephemeral,
@@ -183,8 +208,10 @@ class Batcher:
                 _tell(pending, reply)
             self._count_answered(len(taken))
             self._on_committed(committed)
+            if sent.private:
+                self._on_private(sent.private)
         finally:
-            self.broadcasting = False
+            self._broadcasts -= bool(sent.ephemeral)
 
     def _failed(self, taken: list[_Pending], error: StoreError) -> None:
         log.warning("commit failed", scope=self._scope, ops=len(taken), error=str(error))

@@ -74,9 +74,8 @@ class Bench:
 
     async def quiet(self) -> None:
         """Wait until nothing is on its way."""
-        task = self.batcher._task
-        if task is not None:
-            await asyncio.wait([task], timeout=5)
+        async with asyncio.timeout(5):
+            await self.batcher.drain()
         assert not self.batcher.busy
 
     def submit(self, name: str, **options: Any) -> None:
@@ -116,6 +115,28 @@ async def test_batcher_has_one_batch_on_its_way_and_gathers_the_rest(bench: Benc
 
     assert [bench.store.names(n) for n in (1, 2)] == [["a"], ["b", "c", "d"]]
     assert [name for name, _ in bench.told] == ["a", "b", "c", "d"]
+
+
+async def test_batcher_sends_a_whole_batch_behind_the_first() -> None:
+    """As much as fills one has gathered: it does not wait for the answer; a third would."""
+    bench = Bench(max_ops=2)
+    bench.submit("a")
+    await bench.store.arrived(1)
+    bench.submit("b")
+    await asyncio.sleep(0)
+    assert len(bench.store.batches) == 1
+    for name in "cdef":
+        bench.submit(name)
+    await bench.store.arrived(2)
+    await asyncio.sleep(0)
+    assert len(bench.store.batches) == 2
+
+    for number in (1, 2, 3, 4):
+        await bench.store.answer(number)
+    await bench.batcher.drain()
+
+    assert [bench.store.names(n) for n in (1, 2, 3)] == [["a"], ["b", "c"], ["d", "e"]]
+    assert [name for name, _ in bench.told] == ["a", "b", "c", "d", "e", "f"]
 
 
 async def test_batcher_caps_a_batch() -> None:
