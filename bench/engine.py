@@ -18,7 +18,7 @@ import uvloop
 from bench.child import Answer, serve_parent
 from bench.load import SECRET
 from bench.machine import pin, raise_file_limit, rss
-from bench.plugin import BenchSale
+from liveroom.auth.claims import Claims, Role
 from liveroom.config import load
 from liveroom.node import Node, tune_collector
 from liveroom.store.port import Batch, Op
@@ -67,14 +67,42 @@ class Worker:
         """Carry out an operation as the host."""
         return await self._op(room, name, body)
 
-    async def do_script(self, room: str, batch: int, seconds: float) -> Answer:
+    async def do_sell(self, room: str, sku: str, total: int, per_user: int) -> Answer:
+        """Put an article on the shelf and start its flash sale."""
+        now = int(time.time())
+        host = Claims("host", "host", Role.HOST, room, now + 3600, now, "", "bench")
+        perform = self._node.hub.perform
+        article = {"sku": sku, "price": 9900}
+        shelf = {"item": f"i-{sku}", "title": sku, "currency": "CNY", "skus": [article]}
+        await perform(room, host, "shelf.put", shelf)
+        sale = {"sale": sku, "sku": sku, "price": 990, "total": total, "per_user": per_user}
+        return await perform(room, host, "flash.arm", {**sale, "starts_in_s": 0}, f"arm-{sku}")
+
+    async def do_stock(self, room: str, sku: str) -> Answer:
+        """Return what the store has of an article, and what of its books does not add up."""
+        ops = [Op("sys.sync", "", {}), Op("sys.check", "", {})]
+        committed = await self._node.store.commit(room, Batch(ops))
+        sync, check = (json.loads(reply[1:]) for reply in committed.replies)
+        (state,) = (s["d"] for s in sync["states"] if s["st"] == f"stock:{sku}")
+        return {**state, "broken": check.get("broken", [])}
+
+    async def do_request(self, room: str, sku: str, batch: int) -> Answer:
+        """Return the script's SHA-1 and a batch of reservations as redis-benchmark is given them."""
+        body = {"sku": sku, "n": 1}
+        ops = [
+            Op("flash.reserve", f"r{n}-__rand_int__", body, f"k{n}-__rand_int__", "0" * 24)
+            for n in range(batch)
+        ]
+        sha, key, request = self._node.store.command_for(room, ops)
+        return {"sha": sha, "key": key, "request": request.decode()}
+
+    async def do_script(self, room: str, sku: str, batch: int, seconds: float) -> Answer:
         """Return reservations/s of the commit script alone: one batch after the other."""
         store, count, number = self._node.store, 0, 0
         began = time.monotonic()
-        await self._op(room, "bench.stock", {"sku": "bare", "n": 1 << 40})
         while time.monotonic() < began + seconds:
             ops = [
-                Op("bench.reserve", f"u{n}", {"sku": "bare", "n": 1}, f"bare-{n}", "0" * 24)
+                Op("flash.reserve", f"s{n}", {"sku": sku, "n": 1}, f"{sku}-{n}", "0" * 24)
                 for n in range(number, number + batch)
             ]
             number += batch
@@ -120,7 +148,7 @@ class Worker:
 
 async def _main(spec: Answer) -> None:
     raise_file_limit()
-    node = Node(load(environ={}, overrides=SETTINGS | spec["settings"]), spec["url"], [BenchSale()])
+    node = Node(load(environ={}, overrides=SETTINGS | spec["settings"]), spec["url"])
     await node.start()
     web = Web(node)
     port = await web.start()

@@ -188,6 +188,7 @@ class Swarm:
             "accepted": counters.accepted - accepted,
             "refused": counters.refused - refused,
             "seconds": time.monotonic() - began,
+            "latency": _quantiles(sorted(orders.waited)),
         }
 
     async def do_leave(self) -> Answer:
@@ -297,7 +298,7 @@ class Swarm:
         for transport, rest in greeted:
             if transport is None:
                 raise ConnectionError(repr(rest))
-            buyer = Buyer(self.counters, transport, orders.next)
+            buyer = Buyer(self.counters, transport, orders.next, orders.waited)
             self._take(buyer, room, 0, rest)
             made.append(buyer)
         return made
@@ -332,13 +333,14 @@ class _Orders:
         self._attempts = attempts
         self.sent = 0
         self.until = 0.0
+        self.waited: list[float] = []
 
     def next(self) -> bytes | None:
         """Return a frame, or None."""
         if self.sent >= self._attempts or time.monotonic() >= self.until:
             return None
         self.sent += 1
-        text = '{"op":"bench.reserve","id":%d,"key":"%s-%d","d":{"sku":"%s","n":1}}'
+        text = '{"op":"flash.reserve","id":%d,"key":"%s-%d","d":{"sku":"%s","n":1}}'
         return client_frame((text % (self.sent, self._sku, self.sent, self._sku)).encode(), TEXT)
 
 

@@ -11,6 +11,7 @@ import re
 import struct
 import time
 import zlib
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -158,28 +159,38 @@ class Buyer(_Reader):
 
     Args:
         make: returns the next command's frame, or None to stop.
+        waited: takes the seconds from each command to its answer; they come in order.
     """
 
-    __slots__ = ("_make",)
+    __slots__ = ("_make", "_sent_at", "_waited")
 
     def __init__(
-        self, counters: Counters, transport: asyncio.Transport, make: Callable[[], bytes | None]
+        self,
+        counters: Counters,
+        transport: asyncio.Transport,
+        make: Callable[[], bytes | None],
+        waited: list[float],
     ) -> None:
         super().__init__(counters, transport)
         self._make = make
+        self._waited = waited
+        self._sent_at: deque[int] = deque()
 
     def send(self, count: int) -> None:
         """Send so many commands."""
         frames = [frame for _ in range(count) if (frame := self._make()) is not None]
         if frames:
+            self._sent_at.extend([time.monotonic_ns()] * len(frames))
             self.transport.write(b"".join(frames))
 
     def _on_frame(self, frame: bytes, now: int) -> None:
-        accepted, refused = frame.count(b'"ok":1'), frame.count(b'"code":"')
-        if accepted + refused:
-            self._counters.accepted += accepted
+        answered = frame.count(b'{"re":')
+        if answered:
+            refused = frame.count(b'"err":{"code":"')
+            self._counters.accepted += answered - refused
             self._counters.refused += refused
-            self.send(accepted + refused)
+            self._waited += [(now - self._sent_at.popleft()) / 1e9 for _ in range(answered)]
+            self.send(answered)
 
 
 class Greeting(asyncio.Protocol):

@@ -205,12 +205,19 @@ def test_embedded_without_a_directory_leaves_nothing() -> None:
     server.stop()
 
 
+@pytest.fixture
+def short_dir() -> Iterator[Path]:
+    """A directory whose path leaves room for a socket's name (107 bytes in all)."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        yield Path(name)
+
+
 def test_embedded_sweeps_what_killed_engines_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    short_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Old temporary stores that nobody holds are removed; young ones and held ones stay."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    left, young = tmp_path / "liveroom-store-left", tmp_path / "liveroom-store-young"
+    monkeypatch.setattr(tempfile, "tempdir", str(short_dir))
+    left, young = short_dir / "liveroom-store-left", short_dir / "liveroom-store-young"
     for home in (left, young):
         home.mkdir()
         (home / "store.lock").touch()
