@@ -1,0 +1,552 @@
+"""Alerts over the wire: raised once, told to the staff, acted upon, and over when they are over."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+import harness
+from liveroom import (
+    Call,
+    ConfigError,
+    Delivery,
+    Empty,
+    EventSpec,
+    Op,
+    Plugin,
+    Role,
+    RoomHandle,
+    StateSpec,
+    Surface,
+    command,
+)
+from liveroom.core.clock import FakeClock
+from liveroom_plugins.alerts import Alerts
+
+
+FALL = """
+[[rule]]
+name = "sales-fall"
+kind = "change"
+series = "sum:shop.sold.amount/s"
+fall = 40
+severity = "critical"
+cooldown_s = 120
+text = "{value} a second, was {base}"
+"""
+CROWD = """
+[[rule]]
+name = "crowd"
+kind = "threshold"
+series = "shop.n"
+above = 10
+clear_s = 0
+cooldown_s = 30
+"""
+ACTING = CROWD + 'action = { op = "notice.set", d = { text = "{value} are here" } }\n'
+
+
+class Shop(Plugin):
+    """Sells, shows how much, and tells figures."""
+
+    name = "shop"
+    events = (EventSpec("shop.sold", Delivery.DURABLE, "Something was sold."),)
+    states = (StateSpec("shop", "How many."),)
+    lua = """
+ops['shop.sell'] = function(op) for _, amount in ipairs(op.d.amounts) do emit('shop.sold', {amount = amount}) end end
+ops['shop.show'] = function(op) if op.d.gone then forget(op.d.st) else state(op.d.st, {n = op.d.n}) end end
+"""
+
+    def __init__(self) -> None:
+        self.told: dict[str, float] = {}
+        self.broken = 0
+
+    @command("shop.break", Empty, role=Role.HOST, surfaces=(Surface.CONTROL,))
+    def break_(self, call: Call[Empty]) -> None:
+        """Fail."""
+        self.broken += 1
+        raise RuntimeError("broken")
+
+    async def figures(self, room: RoomHandle) -> Mapping[str, float]:
+        """Tell what the test wants told."""
+        return self.told
+
+
+class Floor:
+    """Workers under rules, in a time of the test's own."""
+
+    def __init__(self, rules: Path) -> None:
+        self.clock = FakeClock()
+        self.rules = rules
+        self.workers: list[harness.Worker] = []
+        self.alerts: list[Alerts] = []
+        self.shops: list[Shop] = []
+        self.room = ""
+
+    async def commit(self, op: str, **d: Any) -> None:
+        """Have something happen, and every worker hear of it."""
+        committed = await self.workers[0].node.hub.commit(self.room, [Op(op, "", d)])
+        assert committed.replies[0][:1] == b"+", committed.replies
+        async with asyncio.timeout(harness.PATIENCE_S):
+            for worker in self.workers:
+                room = worker.node.hub.room(self.room)
+                # A position is followed by itself.
+                while room is not None and room.position < committed.position:  # noqa: ASYNC110
+                    await asyncio.sleep(0.001)
+
+    async def second(self) -> None:
+        """Let a second pass, on the store's clock too, and have every worker look."""
+        self.clock.advance(1)
+        for worker in self.workers:
+            worker.node.store.skew_ms += 1000
+        for alerts in self.alerts:
+            await alerts.tick()
+
+    async def show(self, n: int, seconds: int = 1, st: str = "shop") -> None:
+        """Have a state show a number for some seconds."""
+        await self.commit("shop.show", st=st, n=n)
+        for worker in self.workers:
+            room = worker.node.hub.room(self.room)
+            async with asyncio.timeout(harness.PATIENCE_S):
+                while room is not None and (room.state(st) or {}).get("n") != n:  # noqa: ASYNC110
+                    await asyncio.sleep(0.001)
+        for _ in range(seconds):
+            await self.second()
+
+
+@asynccontextmanager
+async def floor(
+    store: str, room: str, path: Path, rules: str, workers: int = 1, **settings: Any
+) -> AsyncIterator[Floor]:
+    """Run workers with these rules; the room is open, and somebody is in it on each of them."""
+    (file := path / "rules.toml").write_text(rules)
+    made = Floor(file)
+    made.room = room
+    async with AsyncExitStack() as stack:
+        for number in range(workers):
+            made.alerts.append(Alerts(every_s=3600, clock=made.clock))
+            made.shops.append(Shop())
+            started = harness.running_worker(
+                store,
+                plugins=[made.shops[-1], made.alerts[-1]],
+                plugin={"alerts": {"rules": str(file)}},
+                **settings,
+            )
+            made.workers.append(await stack.enter_async_context(started))
+            if not number:
+                await made.workers[0].open_room(room)
+            await made.workers[-1].join(room, f"viewer{number}")
+        yield made
+
+
+async def told(client: harness.Client, **fields: Any) -> dict[str, Any]:
+    """Wait until somebody is told of an alert like this; return the event."""
+    return await client.item(
+        lambda item: item.get("ev") == "alert" and fields.items() <= item["d"].items()
+    )
+
+
+def statuses(client: harness.Client) -> list[tuple[str, str]]:
+    """Return (name, status) of the alerts that somebody was told of."""
+    return [(item["d"]["name"], item["d"]["status"]) for item in client.events("alert")]
+
+
+async def test_alerts_fall_of_sales_by_half_is_told_once_within_15_s(
+    embedded_url: str, room: str, tmp_path: Path
+) -> None:
+    """Noisy sales for two minutes, then half of them: one alert, on both workers, in time."""
+    noise = random.Random(11)
+
+    def amounts(mean: float) -> list[int]:
+        return [max(1, round(noise.gauss(mean, mean * 0.3))) for _ in range(10)]
+
+    async with floor(embedded_url, room, tmp_path, FALL, workers=2) as shop:
+        first, second = [await worker.control(room, "mod", "moderator") for worker in shop.workers]
+        viewer = await shop.workers[0].join(room, "ann")
+        for _ in range(120):
+            await shop.commit("shop.sell", amounts=amounts(1000))
+            await shop.second()
+        assert statuses(first) == []
+        for elapsed in itertools.count(1):
+            await shop.commit("shop.sell", amounts=amounts(500))
+            await shop.second()
+            listed = await first.ask("alert.list")
+            if listed["live"] or elapsed > 15:
+                break
+        for _ in range(60):
+            await shop.commit("shop.sell", amounts=amounts(500))
+            await shop.second()
+        alert = (await told(first))["d"]
+        await told(second)
+
+    print(f"a fall by half was told after {elapsed} s: {alert['text']}")  # noqa: T201  # asked for
+    assert elapsed <= 15
+    assert statuses(first) == statuses(second) == [("sales-fall", "raised")]
+    assert viewer.events("alert") == []
+    assert (alert["alert"], alert["kind"], alert["severity"]) == ("a1", "change", "critical")
+    assert alert["value"] < 0.6 * alert["base"]
+
+
+async def test_alerts_are_raised_acknowledged_resolved_and_kept(
+    store_url: str, room: str, tmp_path: Path
+) -> None:
+    """The life of an alert, on the wire and in the list; then not again too soon."""
+    async with floor(store_url, room, tmp_path, CROWD) as shop:
+        mod = await shop.workers[0].control(room, "mod", "moderator")
+        await shop.show(5)
+        await shop.show(11, seconds=3)
+        raised = (await told(mod, status="raised"))["d"]
+        assert (raised["value"], raised["base"], raised["text"]) == (
+            11, 10, "shop.n is 11, the limit is 10",
+        )  # fmt: skip
+        late = await shop.workers[0].control(room, "mod2", "moderator")
+        assert [alert["alert"] for alert in late.hello["own"]["alerts"]] == ["a1"]
+        seen = await mod.ask("alert.ack", alert="a1")
+        again = await late.ask("alert.ack", alert="a1")
+        await shop.show(3)
+        resolved = (await told(mod, status="resolved"))["d"]
+        await shop.show(12)  # within the cool-down
+        listed = await mod.ask("alert.list")
+        await shop.show(12, seconds=31)
+        await told(mod, status="raised", alert="a2")
+
+    assert seen == {"alert": "a1", "acknowledged": True, "by": "mod"}
+    assert again == {"alert": "a1", "acknowledged": False, "by": "mod"}
+    assert resolved["ack"]["by"] == "mod"
+    assert (resolved["reason"], resolved["value"]) == ("cleared", 3)
+    assert resolved["ended_ms"] > resolved["since_ms"]
+    assert listed["live"] == []
+    assert [alert["alert"] for alert in listed["past"]] == ["a1"]
+    assert (listed["rules"], listed["problem"]) == (1, "")
+    names = [status for _, status in statuses(mod)]
+    assert names == ["raised", "acknowledged", "resolved", "raised"]
+
+
+async def test_alerts_are_for_the_staff(embedded_url: str, room: str, tmp_path: Path) -> None:
+    """Viewers are neither told nor asked, whichever way they come in."""
+    async with floor(embedded_url, room, tmp_path, CROWD) as shop:
+        worker = shop.workers[0]
+        ann = await worker.join(room, "ann")
+        helper = await worker.control(room, "helper", "assistant")
+        mod = await worker.control(room, "mod", "moderator")
+        await shop.show(11)
+        await told(mod)
+        late = await worker.join(room, "bob")
+
+        assert await helper.refused("alert.list") == "forbidden"
+        assert await helper.refused("alert.ack", alert="a1") == "forbidden"
+        assert await ann.refused("alert.list") == "unknown_op"
+        assert await mod.refused("alert.ack", alert="a9") == "not_found"
+        assert await mod.refused("alert.ack", alert="x") == "bad_request"
+        assert ann.events("alert") == helper.events("alert") == []
+        assert "alerts" not in late.hello["own"]
+
+
+async def test_alerts_action_is_run_once_and_stands_in_the_trail(
+    embedded_url: str, room: str, tmp_path: Path
+) -> None:
+    """In the name of the plugin, with the numbers filled in."""
+    async with floor(embedded_url, room, tmp_path, ACTING, workers=2) as shop:
+        host = await shop.workers[0].control(room)
+        await shop.show(11, seconds=8)
+        notice = await host.event("notice")
+        page = await host.ask("audit.read")
+        listed = await host.ask("alert.list")
+
+    entries = [orjson.loads(row["e"]) for row in page["entries"]]
+    acted = [e for e in entries if e["op"] == "notice.set"]
+    assert notice["d"] == {"text": "11 are here", "by": "~alerts"}
+    assert len(host.events("notice")) == 1
+    assert [(e["user"], e["role"], e["d"]["text"]) for e in acted] == [
+        ("~alerts", "host", "11 are here")
+    ]
+    (alert,) = listed["live"]
+    assert alert["act"]["done"] is True
+
+
+async def test_alerts_action_that_a_dead_worker_left_is_run_by_the_next(
+    embedded_url: str, room: str, tmp_path: Path
+) -> None:
+    """It had raised the alert, and maybe run the command: it has its effect once."""
+    async with floor(embedded_url, room, tmp_path, ACTING) as shop:
+        host = await shop.workers[0].control(room)
+        act = {"op": "notice.set", "d": {"text": "left behind"}}
+        await shop.commit(
+            "alert.raise", name="crowd", rule="crowd", kind="threshold", severity="warning",
+            series="shop.n", text="x", act=act,
+        )  # fmt: skip
+        await shop.show(11, seconds=8)
+        await host.event("notice", text="left behind")
+        listed = await host.ask("alert.list")
+
+    assert [alert["act"]["done"] for alert in listed["live"]] == [True]
+    assert len(host.events("notice")) == 1
+    assert statuses(host) == [("crowd", "raised")]
+
+
+async def test_alerts_action_that_the_room_refuses_is_kept_with_the_alert(
+    embedded_url: str, room: str, tmp_path: Path
+) -> None:
+    """It is not tried again."""
+    rules = CROWD + 'action = { op = "poll.close", d = { poll = "none" } }\n'
+    async with floor(embedded_url, room, tmp_path, rules) as shop:
+        host = await shop.workers[0].control(room)
+        await shop.show(11, seconds=8)
+        (alert,) = (await host.ask("alert.list"))["live"]
+        page = await host.ask("audit.read")
+
+    assert (alert["act"]["done"], alert["act"]["code"]) == (True, "not_found")
+    tried = [row for row in page["entries"] if '"poll.close"' in row["e"]]
+    assert len(tried) == 1
+
+
+async def test_alerts_action_whose_handler_is_broken_is_not_tried_again(
+    embedded_url: str, room: str, tmp_path: Path
+) -> None:
+    """A fault of another plugin stops neither the alert nor the next look."""
+    rules = CROWD + 'action = { op = "shop.break" }\n'
+    async with floor(embedded_url, room, tmp_path, rules) as shop:
+        mod = await shop.workers[0].control(room, "mod", "moderator")
+        await shop.show(11, seconds=8)
+        (alert,) = (await mod.ask("alert.list"))["live"]
+        await shop.show(3)
+        await told(mod, status="resolved")
+
+    assert (alert["act"]["done"], alert["act"]["code"]) == (True, "internal")
+    assert shop.shops[0].broken == 1
+
+
+async def test_alerts_another_worker_takes_over(
+    embedded_url: str, room: str, tmp_path: Path
+) -> None:
+    """When the one that judges looks no more, the other does after five seconds, and knows all."""
+    async with floor(embedded_url, room, tmp_path, CROWD, workers=2) as shop:
+        mod = await shop.workers[1].control(room, "mod", "moderator")
+        await shop.show(11, seconds=3)
+        dead = shop.alerts.pop(0)
+        await shop.show(3, seconds=4)
+        before = (await mod.ask("alert.list"))["live"]
+        await shop.show(3, seconds=4)
+        await told(mod, status="resolved")
+        shop.alerts.insert(0, dead)
+        await shop.show(12, seconds=40)
+
+    assert [alert["alert"] for alert in before] == ["a1"]
+    assert [status for _, status in statuses(mod)] == ["raised", "resolved", "raised"]
+
+
+async def test_alerts_of_every_key_are_their_own(
+    embedded_url: str, room: str, tmp_path: Path
+) -> None:
+    """One for each that is low; one that is taken away is over."""
+    rules = """
+[[rule]]
+name = "low"
+kind = "threshold"
+series = "shop:*.n"
+below = 3
+clear_s = 0
+text = "{key}: {value} left"
+"""
+    async with floor(embedded_url, room, tmp_path, rules) as shop:
+        mod = await shop.workers[0].control(room, "mod", "moderator")
+        for sku, n in (("cup", 2), ("pot", 9), ("tea", 1)):
+            await shop.show(n, st=f"shop:{sku}", seconds=0)
+        await shop.second()
+        await told(mod, name="low/tea", text="tea: 1 left")
+        await shop.show(9, st="shop:cup")
+        await told(mod, name="low/cup", status="resolved", reason="cleared")
+        await shop.commit("shop.show", st="shop:tea", gone=True)
+        handle = shop.workers[0].node.hub.room(room)
+        assert handle is not None
+        async with asyncio.timeout(harness.PATIENCE_S):
+            while handle.state("shop:tea") is not None:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        await shop.second()
+        await told(mod, name="low/tea", status="resolved", reason="gone")
+
+    raised = [name for name, status in statuses(mod) if status == "raised"]
+    assert sorted(raised) == ["low/cup", "low/tea"]
+
+
+async def test_alerts_read_figures_of_other_plugins(
+    embedded_url: str, room: str, tmp_path: Path
+) -> None:
+    """By the hook; a plugin that has none is no reason to stop."""
+    rules = """
+[[rule]]
+name = "paid"
+kind = "threshold"
+series = "figure:shop.paid/s"
+above = 100
+over_s = 0
+
+[[rule]]
+name = "none"
+kind = "threshold"
+series = "figure:danmaku.paid"
+above = 1
+"""
+    async with floor(embedded_url, room, tmp_path, rules) as shop:
+        mod = await shop.workers[0].control(room, "mod", "moderator")
+        for paid in (1000, 1050, 1100, 1250):
+            shop.shops[0].told = {"paid": paid}
+            await shop.second()
+        alert = (await told(mod))["d"]
+
+    assert (alert["name"], alert["value"]) == ("paid", 150)
+
+
+async def test_alerts_are_over_when_the_room_closes(
+    embedded_url: str, room: str, tmp_path: Path
+) -> None:
+    """At once; what was seen before says nothing about the next session."""
+    rules = CROWD + SILENCE
+    async with floor(embedded_url, room, tmp_path, rules) as shop:
+        host = await shop.workers[0].control(room)
+        await shop.commit("shop.sell", amounts=[1])
+        await shop.second()
+        await shop.commit("shop.sell", amounts=[1])
+        await shop.show(11, seconds=6)
+        await told(host, name="silence", status="raised")
+        await host.ask("room.close")
+        await told(host, name="crowd", status="resolved", reason="closed")
+        await shop.show(3, seconds=20)
+        await host.ask("room.open")
+        await shop.show(3, seconds=20)
+        listed = await host.ask("alert.list")
+
+    assert listed["live"] == []
+    assert {alert["reason"] for alert in listed["past"]} == {"closed"}
+
+
+SILENCE = """
+[[rule]]
+name = "silence"
+kind = "missing"
+series = "event:shop.sold/s"
+for_s = 5
+"""
+
+
+async def test_alerts_that_nobody_looks_after_are_over_after_a_minute(
+    embedded_url: str, room: str, tmp_path: Path
+) -> None:
+    """Whoever raised it is gone, and no other worker has the rule."""
+    async with floor(embedded_url, room, tmp_path, CROWD) as shop:
+        mod = await shop.workers[0].control(room, "mod", "moderator")
+        await shop.show(11, seconds=2)
+        await told(mod, status="raised")
+        shop.workers[0].node.store.skew_ms += 61_000
+        await shop.workers[0].node.hub.commit(room, [])
+        await told(mod, status="resolved", reason="unwatched")
+
+
+async def test_alerts_rules_are_read_again_when_they_change(
+    embedded_url: str, room: str, tmp_path: Path
+) -> None:
+    """Good ones hold at once, bad ones not at all; a rule that is gone ends its alert."""
+    async with floor(embedded_url, room, tmp_path, CROWD) as shop:
+        alerts = shop.alerts[0]
+        mod = await shop.workers[0].control(room, "mod", "moderator")
+        await shop.show(11)
+        await told(mod, name="crowd", status="raised")
+        shop.rules.write_text(CROWD.replace("threshold", "treshold"))
+        alerts.reload()
+        await shop.second()
+        bad = await mod.ask("alert.list")
+        shop.rules.write_text(CROWD.replace('"crowd"', '"people"'))
+        alerts.reload()
+        await shop.second()
+        await told(mod, name="crowd", status="resolved", reason="gone")
+        await told(mod, name="people", status="raised")
+        good = await mod.ask("alert.list")
+        shop.rules.unlink()
+        alerts.reload()
+        away = await mod.ask("alert.list")
+
+    assert "threshold | change" in bad["problem"]
+    assert [alert["name"] for alert in bad["live"]] == ["crowd"]
+    assert good["problem"] == ""
+    assert "a file that can be read" in away["problem"]
+    assert away["rules"] == 1
+
+
+async def test_alerts_rules_are_taken_within_a_second(
+    embedded_url: str, room: str, tmp_path: Path
+) -> None:
+    """By the plugin's own timers, in real time."""
+    (file := tmp_path / "rules.toml").write_text("")
+    plugins = [Shop(), Alerts(every_s=0.05)]
+    async with harness.running_worker(
+        embedded_url, plugins=plugins, plugin={"alerts": {"rules": str(file)}}
+    ) as worker:
+        await worker.open_room(room)
+        mod = await worker.control(room, "mod", "moderator")
+        await worker.node.hub.commit(room, [Op("shop.show", "", {"st": "shop", "n": 11})])
+        file.write_text(CROWD)
+        await told(mod, name="crowd", status="raised")
+
+
+async def test_alerts_are_sent_as_webhooks(embedded_url: str, room: str, tmp_path: Path) -> None:
+    """In the same step as they are raised and resolved."""
+    hooks: dict[str, Any] = {
+        "webhook_url": "http://127.0.0.1:9/hooks",
+        "webhook_secret": "whsec_" + "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+    }
+    async with floor(embedded_url, room, tmp_path, CROWD, **hooks) as shop:
+        await shop.show(11)
+        await shop.show(3)
+        base = f"lr:{{{room}}}"
+        sent = await shop.workers[0].node.store._execute(
+            base, ("XRANGE", f"{base}:outbox", "-", "+")
+        )
+
+    hooked = [(fields[1], orjson.loads(fields[3])) for _, fields in sent]
+    assert [(kind, d["status"], d["rule"]) for kind, d in hooked] == [
+        (b"alert.raised", "raised", "crowd"), (b"alert.resolved", "resolved", "crowd"),
+    ]  # fmt: skip
+
+
+async def test_alerts_pass_the_audit(store_url: str, room: str, tmp_path: Path) -> None:
+    """What is raised has a timer; nothing else is broken."""
+    async with floor(store_url, room, tmp_path, CROWD) as shop:
+        host = await shop.workers[0].control(room)
+        await shop.show(11)
+        await told(host)
+        checked = await host.ask("audit.check")
+
+    assert checked["sound"], checked
+    assert checked["counted"]["alert.timer"] == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, "the name of a TOML file"),
+        ({"rules": 5}, "the name of a TOML file"),
+        ({"rules": "/no/such/file"}, "a file that can be read"),
+        ({"rules": "rules.toml", "speed": 1}, "plugin.alerts.speed"),
+        ({"rules": "bad"}, "a kind"),
+    ],
+)
+async def test_alerts_refuse_bad_options(
+    embedded_url: str, tmp_path: Path, options: dict[str, Any], expected: str
+) -> None:
+    """The engine does not start, and the sentence says what was expected."""
+    if options.get("rules") == "bad":
+        (tmp_path / "bad.toml").write_text("[[rule]]\nname = 'x'\n")
+        options = {"rules": str(tmp_path / "bad.toml")}
+    with pytest.raises(ConfigError, match=expected):
+        async with harness.running_worker(
+            embedded_url, plugins=[Alerts()], plugin={"alerts": options}
+        ):
+            pass
