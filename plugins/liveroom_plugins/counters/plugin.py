@@ -1,0 +1,335 @@
+"""Live figures of a session for whoever sells: who came, stayed, took part and bought."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from typing import Any
+
+import msgspec
+import orjson
+import structlog
+from aiohttp import web
+
+from liveroom import (
+    HOST_SURFACES,
+    Call,
+    CommandError,
+    Commit,
+    ConfigError,
+    Engine,
+    LogEntry,
+    Member,
+    Op,
+    Plugin,
+    Result,
+    Role,
+    RoomHandle,
+    StoreError,
+    Surface,
+    command,
+    open_to,
+    shown_text,
+)
+from liveroom_plugins.counters.audience import Audience
+from liveroom_plugins.counters.figures import ALIASES, metrics_of, row_of
+from liveroom_plugins.counters.gather import source_name
+from liveroom_plugins.counters.records import Record
+from liveroom_plugins.counters.sender import Sender
+from liveroom_plugins.counters.shapes import (
+    EVENTS,
+    MAX_AMOUNT,
+    CountersWatch,
+    ExposurePut,
+    OrderPut,
+    SegmentMark,
+    SurveyAnswer,
+)
+
+
+__all__ = ["Counters"]
+
+log = structlog.get_logger("liveroom.counters")
+
+_PARTS = ("session.lua", "viewers.lua", "orders.lua", "read.lua")
+_TICK_S = 0.1
+_TELL_S = 1.0
+_FORGET_S = 10.0
+_FLUSH_MS = (100, 10_000)
+_BY = ("minute", "source", "item", "segment", "survey")
+_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_SHOWN = ("session", "opened_ms", "closed_ms", "now", "currency", "segment")
+
+
+def _lua() -> str:
+    folder = resources.files("liveroom_plugins.counters")
+    return "\n".join((folder / part).read_text(encoding="utf-8") for part in _PARTS)
+
+
+class Counters(Plugin):
+    """Workers gather in memory and tell the store once a second; the store adds up.
+
+    What the store decides itself (gifts, votes, orders, …) it counts in the same step. A worker that
+    dies takes along what it gathered since it told last: a second of likes, danmaku, shares and clicks,
+    and two of its viewers' time. Visits are in no log: whoever keeps records is told of them.
+    """
+
+    name = "counters"
+    lua = _lua()
+    events = EVENTS
+
+    def __init__(self) -> None:
+        self._watched: dict[str, dict[str, Member]] = {}
+
+    async def start(self, engine: Engine) -> None:
+        """Begin telling the store, and those who watch. Raises ConfigError."""
+        self._engine = engine
+        self._flush_s = _flush_ms(engine) / 1000
+        self.audience = Audience(
+            self._sender, engine.clock.monotonic, lambda room: engine.room(room) is not None
+        )
+        engine.every(_TICK_S, self._tick)
+        engine.every(_TELL_S, self._tell)
+        engine.every(_FORGET_S, self.audience.forget)
+
+    async def stop(self) -> None:
+        """Tell what is left; the rooms are gone, so it goes to the store by itself."""
+        for sender in self.audience:
+            room_id = sender.room.id
+
+            async def commit(op: Op, room_id: str = room_id) -> bytes:
+                return (await self._engine.commit(room_id, [op])).replies[0]
+
+            try:
+                await sender.finish(commit)
+            except StoreError as exc:
+                log.warning("counters lost", room=room_id, error=str(exc))
+                return
+
+    def _sender(self, room: RoomHandle, session: int) -> Sender:
+        engine = self._engine
+        now = engine.clock.monotonic
+        flush_s = self._flush_s
+        return Sender(room, session, engine.worker, now, flush_s=flush_s, journal=self._keep)
+
+    def _keep(self, room: RoomHandle, record: Record) -> None:
+        self._engine.record(room, msgspec.to_builtins(record))
+
+    # What viewers do.
+
+    def joined(self, room: RoomHandle, member: Member) -> None:
+        """Count an entry, and the time from now on."""
+        sender = self.audience.current(room)
+        if sender is not None:
+            self.audience.enter(sender, member)
+
+    def left(self, room: RoomHandle, member: Member) -> None:
+        """Count the time until now."""
+        self.audience.leave(room, member)
+        watchers = self._watched.get(room.id)
+        if watchers is not None:
+            self._unwatch(room.id, member)
+
+    def observe(self, room: RoomHandle, entry: LogEntry) -> None:
+        """Begin and end sessions: whoever is in a room that opens is a viewer of it."""
+        if entry.item.startswith(b'{"ev":"room.opened"'):
+            opened_ms = orjson.loads(entry.item)["ts"]
+            self.audience.end(room, opened_ms)
+            for member in room.members:
+                self.audience.enter(self.audience.session(room, opened_ms), member)
+        elif entry.item.startswith(b'{"ev":"room.closed"'):
+            self.audience.end(room)
+
+    def published(self, room: RoomHandle, event: str, d: dict[str, Any], ts: int) -> None:
+        """Count a viewer's message that the room is shown."""
+        if event == "danmaku" and d["user"]["role"] == Role.VIEWER:
+            sender = self.audience.current(room)
+            if sender is not None:
+                user = d["user"]["id"]
+                gathering = sender.gathering
+                gathering.act(user, "danmaku", 1, gathering.source_of(user))
+
+    def accepted(self, call: Call[Any]) -> None:
+        """Count what a viewer did."""
+        if call.role is not Role.VIEWER:
+            return
+        sender = self.audience.current(call.room)
+        if sender is None:
+            return
+        gathering, user, op = sender.gathering, call.user, call.op
+        if op == "like.send":
+            gathering.act(user, "like", call.body.n, source_name(call.member.source))
+        elif op == "viewer.share":
+            gathering.act(user, "share", 1, source_name(call.member.source))
+        elif op == "shelf.click":
+            gathering.click(user, call.body.item, source_name(call.member.source))
+        elif op == "shelf.cart":
+            body, source = call.body, source_name(call.member.source)
+            gathering.cart(user, body.item, body.n, source)
+
+    def flush(self, room: RoomHandle) -> Iterable[Op]:
+        """Tell what was gathered; the answer is waited for, so it is not handed back."""
+        for sender in self.audience.of_room(room.id):
+            if sender.due:
+                sender.send()
+        return ()
+
+    def _tick(self) -> None:
+        for sender in self.audience:
+            if sender.due:
+                sender.room.mark()
+
+    @command("survey.answer", SurveyAnswer)
+    def survey(self, call: Call[SurveyAnswer]) -> Commit:
+        """Say how satisfied one is, once a session; returns `{score}`."""
+        body: dict[str, Any] = {"score": call.body.score}
+        if call.body.text is not None:
+            body["text"] = shown_text(call.body.text, 500, "text")
+        return Commit("survey.answer", body, idempotent=True)
+
+    # Hosts.
+
+    @command("segment.mark", SegmentMark, role=Role.HOST, surfaces=HOST_SURFACES)
+    def segment(self, call: Call[SegmentMark]) -> Commit:
+        """Begin a segment of the show, for the figures; returns `{segment, marked}`."""
+        name = shown_text(call.body.name, 64, "name")
+        return Commit("segment.mark", {"name": name}, idempotent=True)
+
+    @command(
+        "counters.watch",
+        CountersWatch,
+        role=Role.HOST,
+        surfaces=(Surface.CONTROL,),
+        audited=False,
+    )
+    def watch(self, call: Call[CountersWatch]) -> Result:
+        """Be told the session's figures once a second, or no more; returns `{watching}`."""
+        if call.body.on:
+            self._watched.setdefault(call.room.id, {})[call.member.session] = call.member
+        else:
+            self._unwatch(call.room.id, call.member)
+        return {"watching": call.body.on}
+
+    def _unwatch(self, room_id: str, member: Member) -> None:
+        watchers = self._watched.get(room_id, {})
+        watchers.pop(member.session, None)
+        if not watchers:
+            self._watched.pop(room_id, None)
+
+    async def figures(self, room: RoomHandle) -> Mapping[str, float]:
+        """Return the metrics that have a value, those of kinds as `kinds.like`; none: no session."""
+        read = await room.submit(Op("counters.read", "", {}))
+        if read[:1] != b"+":
+            return {}
+        metrics = metrics_of(orjson.loads(read[1:]))
+        kinds = {f"kinds.{kind}": row["n"] for kind, row in metrics.pop("kinds").items()}
+        return {name: n for name, n in (metrics | kinds).items() if n is not None}
+
+    async def _tell(self) -> None:
+        rooms = list(self._watched)
+        done = await asyncio.gather(*map(self._tell_room, rooms), return_exceptions=True)
+        for room, error in zip(rooms, done, strict=True):
+            if error is not None:
+                log.warning("counters not shown", room=room, error=str(error))
+
+    async def _tell_room(self, room_id: str) -> None:
+        read = await self._engine.submit(room_id, Op("counters.read", "", {}))
+        if read[:1] != b"+":
+            return  # no session yet
+        raw = orjson.loads(read[1:])
+        told = {name: raw[name] for name in _SHOWN if name in raw} | {"metrics": metrics_of(raw)}
+        for member in list(self._watched.get(room_id, {}).values()):
+            member.tell("counters", told)
+
+    # The commerce back end.
+
+    @command("order.put", OrderPut, role=Role.SERVICE, surfaces=(Surface.SERVICE,), audited=False)
+    def order(self, call: Call[OrderPut]) -> Commit:
+        """Tell how an order stands; returns `{order, status, changed, session?}`."""
+        body = call.body
+        if body.amount > MAX_AMOUNT:
+            detail = f"expected at most {MAX_AMOUNT}, came {body.amount}"
+            raise CommandError("amount_too_large", detail)
+        return Commit("order.put", _given(body), durable=True, idempotent=True)
+
+    @command(
+        "exposure.put", ExposurePut, role=Role.SERVICE, surfaces=(Surface.SERVICE,), audited=False
+    )
+    def exposure(self, call: Call[ExposurePut]) -> Commit:
+        """Tell where the room was shown to whom; returns `{counted}`, those that were new."""
+        if (call.body.viewers is None) == (call.body.count is None):
+            raise CommandError("bad_request", "expected either viewers or count")
+        return Commit("exposure.put", _given(call.body), idempotent=True)
+
+    def routes(self) -> Iterable[web.AbstractRouteDef]:
+        """Serve the figures."""
+        stats, sessions = "/rooms/{room}/stats", "/rooms/{room}/sessions"
+        return [
+            web.get(stats, self._stats, allow_head=False),
+            web.get(sessions, self._sessions, allow_head=False),
+        ]
+
+    @open_to(Role.HOST)
+    async def _stats(self, request: web.Request) -> web.Response:
+        room, body = request.match_info["room"], dict[str, str]()
+        by, session = request.query.get("by"), request.query.get("session")
+        if by is not None and by not in _BY:
+            raise CommandError("bad_request", f"by: expected {', '.join(_BY)}")
+        if session is not None and not (session.isascii() and session.isdigit()):
+            raise CommandError("bad_request", "session: expected the ms at which it was opened")
+        body |= {"by": by} if by else {}
+        body |= {"session": session} if session else {}
+        raw = await self._ask(room, Op("counters.read", "", body))
+        shown = {name: raw[name] for name in _SHOWN if name in raw}
+        shown |= {"room": room, "metrics": metrics_of(raw), "aliases": ALIASES}
+        if by:
+            rows = [row_of(by, row, raw["opened_ms"]) for row in raw["rows"]]
+            shown |= {"by": by, "rows": sorted(rows, key=lambda row: _order(by, row))}
+        return _json(shown)
+
+    @open_to(Role.HOST)
+    async def _sessions(self, request: web.Request) -> web.Response:
+        """List the sessions of the last 30 days, newest first."""
+        return _json(await self._ask(request.match_info["room"], Op("counters.sessions", "", {})))
+
+    async def _ask(self, room: str, op: Op) -> dict[str, Any]:
+        reply = (await self._engine.commit(room, [op])).replies[0]
+        answer: dict[str, Any] = orjson.loads(reply[1:]) if reply[:1] != b"!" else {}
+        if reply[:1] == b"+":
+            return answer
+        raise CommandError(answer.get("code", "internal"), answer.get("msg", ""))
+
+
+def _given(body: Any) -> dict[str, Any]:
+    given = {name: getattr(body, name) for name in body.__struct_fields__}
+    if given.get("source") is not None:
+        given["source"] = source_name(given["source"])
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _order(by: str, row: dict[str, Any]) -> tuple[float, str]:
+    if by in ("minute", "survey"):
+        return float(row.get("minute", -row.get("ts", 0))), ""
+    return -float(row["paid_amount"]), str(row[by])
+
+
+def _flush_ms(engine: Engine) -> float:
+    low, high = _FLUSH_MS
+    options = engine.settings.plugin.get("counters", {})
+    unknown = options.keys() - {"flush_ms"}
+    if unknown:
+        raise ConfigError("plugin.counters", "flush_ms alone", min(unknown))
+    try:
+        flush_ms = float(options.get("flush_ms", 1000))
+    except (TypeError, ValueError):
+        flush_ms = 0.0
+    if not low <= flush_ms <= high:
+        raise ConfigError(
+            "plugin.counters.flush_ms", f"{low} to {high} ms", options.get("flush_ms")
+        )
+    return flush_ms
+
+
+def _json(body: dict[str, Any]) -> web.Response:
+    return web.Response(body=orjson.dumps(body), headers=_HEADERS, content_type="application/json")

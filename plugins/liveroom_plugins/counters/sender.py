@@ -1,0 +1,151 @@
+"""Brings what was gathered of one session to the store: page after page, each exactly once.
+
+A page has a number. It is told again until the store has answered it, and the store passes over a
+number that it knows, so an answer that was lost loses and doubles nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+import structlog
+
+from liveroom import Op, RoomHandle, StoreError
+from liveroom_plugins.counters.gather import Gathering, Page
+from liveroom_plugins.counters.records import Record
+
+
+__all__ = ["BEAT_S", "Journal", "Sender"]
+
+log = structlog.get_logger("liveroom.counters")
+
+BEAT_S = 2.0
+"""How often a worker with viewers shows that it lives; a dead one's viewers left when it last did."""
+
+Journal = Callable[[RoomHandle, Record], None]
+
+
+class Sender:
+    """What this worker tells of one session.
+
+    Args:
+        room: the room on this worker.
+        session: the ms at which it was opened.
+        worker: this worker's id.
+        now: seconds of a clock that never goes back.
+        flush_s: at most one page of what was gathered in so long; what is left follows at once.
+        journal: told of each visit that the store has taken.
+    """
+
+    def __init__(
+        self,
+        room: RoomHandle,
+        session: int,
+        worker: str,
+        now: Callable[[], float],
+        *,
+        flush_s: float,
+        journal: Journal,
+    ) -> None:
+        self.room = room
+        self.session = session
+        self.gathering = Gathering(lambda: int(now() * 1000))
+        self.over = False
+        self._worker = worker
+        self._now = now
+        self._flush_s = flush_s
+        self._journal = journal
+        self._page: Page | None = None
+        self._waiting = False
+        self._known = False
+        self._stopped = False
+        self._sent_at = now() - flush_s
+        self._failures = 0
+
+    @property
+    def due(self) -> bool:
+        """Whether something is to be told now."""
+        if self._waiting:
+            return False
+        since = self._now() - self._sent_at
+        if self.pending:
+            return since >= self._flush_s
+        return self.gathering.here > 0 and since >= BEAT_S
+
+    @property
+    def pending(self) -> bool:
+        """Whether something was gathered that the store has not answered for."""
+        return self._page is not None or self.gathering.pending
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to tell of a session that is over."""
+        return self.over and not self.pending
+
+    def close(self) -> None:
+        """Take that the session is over."""
+        self.over = True
+        self.gathering.leave_all(over=True)
+
+    async def finish(self, commit: Callable[[Op], Awaitable[bytes]]) -> None:
+        """Tell what is left, as this worker stops. Raises StoreError."""
+        self._stopped = True
+        self.gathering.leave_all()
+        while self.pending:
+            self._take(await commit(self._operation()))
+
+    def send(self) -> None:
+        """Have the next page ride in the room's next batch."""
+        self._waiting = True
+        self._sent_at = self._now()
+        self.room.submit(self._operation()).add_done_callback(self._answered)
+
+    def _operation(self) -> Op:
+        if self._page is None:
+            self._page = self.gathering.page()
+        body = self._page.body | {
+            "w": self._worker,
+            "s": str(self.session),
+            "q": self._page.number,
+            "m": int(self._now() * 1000),
+            "here": self.gathering.here,
+            "known": self._known,
+        }
+        return Op("counters.add", "", body)
+
+    def _take(self, reply: bytes) -> bool:
+        """Take the store's answer to the page; return whether more of it is to follow."""
+        page, self._page = self._page, None
+        assert page is not None, "one page is on its way"
+        if reply[:1] != b"+":
+            log.error("counters lost", room=self.room.id, reply=reply[:200])
+            return page.more
+        answer: dict[str, Any] = orjson.loads(reply[1:])
+        if answer.get("gone"):
+            log.warning("counters too late", room=self.room.id, session=self.session)
+            return page.more
+        for record in page.records(self._worker, answer["now"], answer["off"]):
+            self._journal(self.room, record)
+        if not answer["known"]:
+            self.gathering.tell_anew()
+        self._known = True
+        return page.more
+
+    def _answered(self, done: asyncio.Future[bytes]) -> None:
+        self._waiting = False
+        if done.cancelled() or self._stopped:
+            return
+        error = done.exception()
+        if error is None:
+            self._failures = 0
+            if self._take(done.result()):
+                self.send()
+        elif isinstance(error, StoreError):  # the same page is told again
+            self._failures += 1
+            if self._failures == 1:
+                log.warning("counters not told yet", room=self.room.id, error=str(error))
+        else:
+            log.error("counters not told", room=self.room.id, error=repr(error))

@@ -1,0 +1,176 @@
+"""What a worker gathers in memory: visits, sums, and pages of a bounded size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from liveroom_plugins.counters.gather import PAGE, Gathering, source_name
+from liveroom_plugins.counters.records import Record
+
+
+class Time:
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.ms = 1000
+
+    def __call__(self) -> int:
+        return self.ms
+
+
+def gathering() -> tuple[Gathering, Time]:
+    """Return a session and its clock."""
+    time = Time()
+    return Gathering(time), time
+
+
+def rows(made: Gathering) -> Any:
+    """Return the rows of visits of the next page."""
+    return made.page().body.get("v", [])
+
+
+def test_gathering_an_untold_visit_is_one_row() -> None:
+    """Who comes and goes between two pages takes one row; tabs of a user are one visit."""
+    made, time = gathering()
+    made.enter("ann", "app")
+    made.enter("ann", "")
+    time.ms = 1500
+    made.leave("ann")
+    assert made.here == 1
+    time.ms = 1700
+    made.leave("ann")
+    made.leave("ann")
+
+    page = made.page()
+    assert page.body["v"] == [["ann", "app", 1000, 1700]]
+    assert page.body["n"] == {"views": {"app": 1, "": 1}}
+    assert (made.here, made.pending, page.more) == (0, False, False)
+
+
+def test_gathering_a_told_visit_ends_in_a_row_of_its_own() -> None:
+    """The row of the end says when it began, so that it stands for itself."""
+    made, time = gathering()
+    made.enter("ann", "app")
+    assert rows(made) == [["ann", "app", 1000, -1]]
+    time.ms = 4000
+    made.leave("ann")
+    made.enter("ann", "tv", view=False)
+    page = made.page()
+    assert page.body == {"v": [["ann", "app", 1000, 4000], ["ann", "tv", 4000, -1]]}
+
+
+def test_gathering_tells_anew_of_those_who_are_here() -> None:
+    """A forgotten worker repeats when each of its visits began, but for those it is about to tell."""
+    made, time = gathering()
+    made.enter("ann", "")
+    made.page()
+    time.ms = 2000
+    made.enter("bob", "")
+    made.tell_anew()
+    assert rows(made) == [["bob", "", 2000, -1], ["ann", "", 1000, -1]]
+    made.leave_all(over=True)
+    assert [(row[0], row[3] > time.ms) for row in rows(made)] == [("ann", True), ("bob", True)]
+    assert made.here == 0
+
+
+def test_gathering_records_are_the_visits_as_the_store_took_them() -> None:
+    """A beginning that is told anew is recorded once."""
+    made, time = gathering()
+    made.enter("ann", "app")
+    first = list(made.page().records("w", 51_000, 50_000))
+    made.tell_anew()
+    again = list(made.page().records("w", 52_000, 50_001))
+    time.ms = 3000
+    made.leave("ann")
+    last = list(made.page().records("w", 53_000, 50_001))
+
+    known = {"user": "ann", "via": "w"}
+    assert first == [Record(ts=51_000, kind="enter", source="app", at=51_000, **known)]  # type: ignore[arg-type]
+    assert again == []
+    assert last == [Record(ts=53_000, kind="leave", at=53_001, **known)]  # type: ignore[arg-type]
+
+
+def test_gathering_a_letter_of_who_is_here_is_told_once() -> None:
+    """The store need not look at somebody who does the same again; a sum it has to be told."""
+    made, _ = gathering()
+    made.enter("ann", "app")
+    made.act("ann", "like", 3, "app")
+    made.act("ann", "like", 4, "app")
+    body = made.page().body
+    assert body["a"] == [["ann", "LA"]]
+    assert body["p"] == ["ann"]
+    assert body["n"] == {"views": {"app": 1}, "like": {"app": 7}, "act": {"app": 7}}
+
+    made.act("ann", "like", 1, "app")
+    made.act("ann", "danmaku", 1, made.source_of("ann"))
+    made.act("gone", "share", 1, made.source_of("gone"))
+    body = made.page().body
+    assert body["a"] == [["ann", "D"], ["gone", "SA"]]
+    assert body["n"]["act"] == {"app": 2, "": 1}
+
+
+def test_gathering_items_have_clicks_and_carts() -> None:
+    """What was done with an item, and by whom."""
+    made, _ = gathering()
+    made.click("ann", "i1", "")
+    made.click("ann", "i1", "")
+    made.cart("bob", "i1", 3, "")
+    body = made.page().body
+    assert body["i"] == {"i1": {"clicks": 2, "carts": 1, "units": 3, "users": ["ann"]}}
+    assert body["a"] == [["ann", "K"], ["bob", "T"]]
+    assert "i" not in made.page().body
+
+
+def test_gathering_pages_are_bounded_and_lose_nothing() -> None:
+    """However many come and act at once, a page holds so many; sums ride with the first."""
+    made, _ = gathering()
+    people = [f"u{n}" for n in range(2 * PAGE + 7)]
+    for user in people:
+        made.enter(user, "")
+        made.act(user, "like", 2, "")
+        made.click(user, f"i{len(user)}", "")
+    told: dict[str, list[str]] = {"v": [], "a": [], "p": [], "i": []}
+    likes = clicks = 0
+    numbers = []
+    while made.pending:
+        page = made.page()
+        numbers.append(page.number)
+        body = page.body
+        assert page.more == made.pending
+        assert all(len(body.get(name, ())) <= PAGE for name in "vap")
+        for name in "va":
+            told[name] += [row[0] for row in body.get(name, ())]
+        told["p"] += body.get("p", ())
+        for item in body.get("i", {}).values():
+            told["i"] += item.get("users", ())
+            clicks += item["clicks"]
+        likes += body.get("n", {}).get("like", {}).get("", 0)
+
+    assert {name: sorted(users) for name, users in told.items()} == dict.fromkeys(
+        told, sorted(people)
+    )
+    assert (likes, clicks) == (2 * len(people), len(people))
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+def test_gathering_that_is_made_later_has_larger_numbers() -> None:
+    """The store passes over what has a number that it knows."""
+    early, time = gathering()
+    first = early.page().number
+    time.ms += 50
+    assert Gathering(time).page().number > first
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("", ""), ("  ", ""), ("app", "app"), ("App-Push", "app-push"), (" tv.1_a ", "tv.1_a"),
+        ("x" * 32, "x" * 32), ("x" * 33, "other"), ("a b", "other"), ("抖音", "other"), ("a|b", "other"),
+        ("a\n", "a"),
+    ],
+)  # fmt: skip
+def test_source_names_are_folded(text: str, name: str) -> None:
+    """Anybody's text becomes a name that a figure can have."""
+    assert source_name(text) == name
