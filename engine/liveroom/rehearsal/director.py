@@ -144,7 +144,10 @@ class Director:
     async def _catch_up(self) -> None:
         """Ask how far everything is: steps are told, not remembered."""
         shown = await self.ask("rundown.get", {})
-        self._status = {row["cue"]: row["status"] for row in shown["progress"]}
+        for row in shown["progress"]:
+            # A step that was told while the answer was on its way is newer than the answer.
+            if self._status.get(row["cue"]) not in _OVER:
+                self._status[row["cue"]] = row["status"]
         self._moved.set()
 
     def _is_over(self, cue: Cue) -> bool:
