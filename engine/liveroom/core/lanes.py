@@ -6,7 +6,7 @@ under the budget of their kind. `cut` empties them into one delivery.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from liveroom.core.shedding import FairShedder
@@ -37,6 +37,7 @@ class Cut(NamedTuple, Generic[T]):
         ephemeral: what is shown to everyone, in order of arrival.
         shed: what is not, with its sender.
         counts: how many of each kind were shed since the last cut, here and upstream.
+        private: (user, item): what only that user is shown.
     """
 
     durable: list[tuple[str | None, T]]
@@ -44,6 +45,7 @@ class Cut(NamedTuple, Generic[T]):
     ephemeral: list[Ephemeral[T]]
     shed: list[Ephemeral[T]]
     counts: dict[str, int]
+    private: Sequence[tuple[str, T]] = ()
 
 
 class Lanes(Generic[T]):
@@ -53,7 +55,15 @@ class Lanes(Generic[T]):
         shedder: makes the shedder of a kind of ephemeral item.
     """
 
-    __slots__ = ("_counts", "_durable", "_ephemeral", "_latest", "_shedder_of", "_shedders")
+    __slots__ = (
+        "_counts",
+        "_durable",
+        "_ephemeral",
+        "_latest",
+        "_private",
+        "_shedder_of",
+        "_shedders",
+    )
 
     def __init__(self, shedder: Callable[[str], FairShedder[Any]]) -> None:
         self._shedder_of = shedder
@@ -61,12 +71,14 @@ class Lanes(Generic[T]):
         self._durable: list[tuple[str | None, T]] = []
         self._latest: dict[str, T] = {}
         self._ephemeral: list[Ephemeral[T]] = []
+        self._private: list[tuple[str, T]] = []
         self._counts: dict[str, int] = {}
 
     @property
     def pending(self) -> bool:
         """Whether there is anything to deliver."""
-        return bool(self._durable or self._latest or self._ephemeral or self._counts)
+        waiting = self._durable or self._latest or self._ephemeral or self._private
+        return bool(waiting or self._counts)
 
     @property
     def durable_pending(self) -> bool:
@@ -85,6 +97,10 @@ class Lanes(Generic[T]):
         """Add an item that may be shed."""
         self._ephemeral.append(item)
 
+    def add_private(self, user: str, item: T) -> None:
+        """Add an item that only one user is shown; it counts for nothing."""
+        self._private.append((user, item))
+
     def add_shed(self, counts: dict[str, int]) -> None:
         """Take note of items that were shed before they came here."""
         for kind, count in counts.items():
@@ -93,8 +109,9 @@ class Lanes(Generic[T]):
     def cut(self, now: float) -> Cut[T]:
         """Empty the lanes: at monotonic time `now`, shed what is over the budget."""
         kept, shed = self.shed(now)
-        cut = Cut(self._durable, list(self._latest.values()), kept, shed, self._counts)
-        self._durable, self._latest, self._counts = [], {}, {}
+        newest = list(self._latest.values())
+        cut = Cut(self._durable, newest, kept, shed, self._counts, self._private)
+        self._durable, self._latest, self._counts, self._private = [], {}, {}, []
         return cut
 
     def shed(self, now: float) -> tuple[list[Ephemeral[T]], list[Ephemeral[T]]]:

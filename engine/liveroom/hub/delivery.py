@@ -168,6 +168,9 @@ class Delivery:
             author = self._by_session(lost.session)
             if author is not None:
                 authors.setdefault(author, []).append(kept_for_author(lost.item))
+        for user, item in cut.private:
+            for viewer in self._by_user(user):
+                authors.setdefault(viewer, []).append(item)
         rest = [e.item for e in cut.ephemeral]
         rest += [event_item("sys.shed", cut.counts)] if cut.counts else []
 

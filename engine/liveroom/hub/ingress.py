@@ -49,6 +49,7 @@ class Ingress:
         self._flush = flush
         self._on_shed = on_shed
         self._marked = False
+        self._private: list[Ephemeral[Item]] = []
         self._timer: asyncio.Handle | None = None
         self._last = 0.0
         self._totals: Counter[str] = Counter()
@@ -56,6 +57,11 @@ class Ingress:
     def add(self, item: Ephemeral[Item]) -> None:
         """Take one item."""
         self._lanes.add_ephemeral(item)
+        self._schedule()
+
+    def add_private(self, item: Ephemeral[Item]) -> None:
+        """Take one item for its sender alone: it waits as others do, and leaves nothing behind."""
+        self._private.append(item)
         self._schedule()
 
     def mark(self) -> None:
@@ -88,11 +94,14 @@ class Ingress:
         if shed:
             self._on_shed(shed)
         counts = self._lanes.take_counts()
+        private, self._private = self._private, []
+        block = b""
         if items or counts:
             self._totals.update(counts)
             self._totals.update(e.kind for e in items)
             block = _pack_block(items, counts, self._totals)
-            self._batcher.broadcast(Broadcast(block, self._kept(items)))
+        if block or private:
+            self._batcher.broadcast(Broadcast(block, self._kept(items), private))
 
     def _kept(self, items: list[Ephemeral[Item]]) -> list[tuple[str, int, list[bytes]]]:
         groups: dict[str, list[bytes]] = {}

@@ -66,6 +66,7 @@ class Room:
             max_ops=settings.commit_max_ops,
             patience_s=settings.store_timeout_ms / 1000,
             on_committed=self._on_committed,
+            on_private=self._on_private,
         )
         self.follower = Follower(
             room_id, hub.store, self, request=self.batcher.request, ring=(RING_ENTRIES, RING_BYTES)
@@ -144,6 +145,7 @@ class Room:
         member: Member | None = None,
         weight: float = 1.0,
         must: bool = False,
+        only: bool = False,
     ) -> None:
         """Send an ephemeral event with the next beat (see `RoomHandle.publish`)."""
         spec = self._hub.manager.events.get(event)
@@ -151,7 +153,11 @@ class Room:
             raise LookupError(f"{event} is not declared as an ephemeral event")
         user, session = (member.claims.user, member.session) if member is not None else ("", "")
         ts = self._hub.grid.server_ms(self._hub.clock.monotonic())
-        self._ingress.add(Ephemeral(event, user, session, weight, must, event_item(event, d, ts)))
+        item = Ephemeral(event, user, session, weight, must, event_item(event, d, ts))
+        if only:
+            self._ingress.add_private(item)
+            return
+        self._ingress.add(item)
         self._hub.manager.published(self, event, d, ts)
 
     def submit(self, op: Op, *, durable: bool = False) -> asyncio.Future[bytes]:
@@ -281,6 +287,11 @@ class Room:
             if author is not None:
                 self._hub.flush_soon(author)
                 author.waiting.append(kept_for_author(lost.item))
+
+    def _on_private(self, items: Sequence[Ephemeral[Item]]) -> None:
+        for said in items:
+            self._lanes.add_private(said.user, said.item)
+        self._delivery.request()
 
     def _on_cut(self) -> None:
         self.joining.settled()

@@ -88,6 +88,7 @@ class RoomHandle(Protocol):
         member: Member | None = None,
         weight: float = 1.0,
         must: bool = False,
+        only: bool = False,
     ) -> None:
         """Send an ephemeral event with the next beat.
 
@@ -97,6 +98,8 @@ class RoomHandle(Protocol):
             member: the sender; fairness is per user, and the sender always sees it.
             weight: its user's share against others' when the room is over its budget.
             must: never shed, and outside the budget.
+            only: the sender alone sees it, on its connections to this worker: as long after as the
+                others would, and without a trace in the store, the history and the hooks.
         """
 
     def submit(self, op: Op, *, durable: bool = False) -> asyncio.Future[bytes]:
@@ -107,9 +110,12 @@ class RoomHandle(Protocol):
 
 
 class Call(Generic[B]):
-    """One command on its way: who sent it, where, and its body (inspect hooks may replace it)."""
+    """One command on its way: who sent it, where, and its body (inspect hooks may replace it).
 
-    __slots__ = ("audit", "body", "digest", "key", "member", "op", "room")
+    An inspect hook may set `hidden`: what the handler publishes is for the sender alone (`only`).
+    """
+
+    __slots__ = ("audit", "body", "digest", "hidden", "key", "member", "op", "room")
 
     def __init__(
         self,
@@ -128,6 +134,7 @@ class Call(Generic[B]):
         self.key = key
         self.digest = digest
         self.audit = audit
+        self.hidden = False
 
     def operation(self, name: str, body: dict[str, Any]) -> Op:
         """Return an operation on the sender's behalf, under the command's key, for the trail."""

@@ -114,6 +114,20 @@ local function pay_out(account, user, amount, transfer)
   cache[#cache + 1] = function() emit_to('~', 'payout.due', {worker = request.w}) end -- `~` is nobody
 end
 
+-- Take ephemeral items back from what late joiners are shown: those of whose body `wanted` is true.
+-- Returns the bodies. Whoever was shown them has to be told by an event.
+local function take_back(event, wanted)
+  local bodies = {}
+  for _, item in ipairs(call('LRANGE', key('keep:' .. event), 0, -1)) do
+    local body = cjson.decode(item).d
+    if wanted(body) then
+      bodies[#bodies + 1] = body
+      write('LREM', key('keep:' .. event), 0, item)
+    end
+  end
+  return bodies
+end
+
 -- A timer: `due[kind](id, at)` runs once, at or after `at` (server ms), whatever worker is alive.
 local function at(kind, id, ms) write('ZADD', key('due'), ms, kind .. '|' .. id) end
 local function cancel(kind, id) write('ZREM', key('due'), kind .. '|' .. id) end

@@ -1,0 +1,182 @@
+"""Repeats and floods in one room, by user and by room (pure: the caller passes the time).
+
+The same text again from one user is a repeat. The same text from many users is a wave ("666"): it is
+folded into one line with a count, never deleted. Texts are the same when their fingerprints are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from enum import Enum
+from hashlib import blake2b
+from typing import TypeVar
+
+from .normalise import fingerprint
+
+
+__all__ = ["Flood", "FloodLimits", "Judgement", "Verdict", "shortened"]
+
+_KEPT_OF_RUN = 6
+_RUNS = re.compile(r"(.{1,4}?)\1{6,}", re.DOTALL)
+_K = TypeVar("_K", bound=Hashable)
+_V = TypeVar("_V")
+
+
+class Verdict(Enum):
+    """What a message is in its room."""
+
+    PASS = "pass"  # noqa: S105  # not a secret
+    FOLD = "fold"  # part of a wave: show one line with the count
+    REPEAT = "repeat"  # this user has just said that
+    STRETCH = "stretch"  # little said at length: show it shortened
+
+
+@dataclass(frozen=True, slots=True)
+class FloodLimits:
+    """When something is too much.
+
+    Args:
+        repeat_ms: for how long a user's text counts as said.
+        repeats: how often a user may say the same within that time; 1: once.
+        wave_users: from how many different users on the same text is a wave.
+        wave_ms: within how long.
+        stretch: characters from which on a text of few different ones is stretched.
+        variety: the least share of different characters in such a text.
+        said: how many pairs of user and text are remembered, the latest.
+        texts: how many different texts are remembered, the latest.
+    """
+
+    repeat_ms: int = 30_000
+    repeats: int = 2
+    wave_users: int = 5
+    wave_ms: int = 10_000
+    stretch: int = 40
+    variety: float = 0.1
+    said: int = 5_000
+    texts: int = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A verdict with its reasons.
+
+    Args:
+        verdict: what the message is.
+        count: how often this user has said it lately, or how often the wave has.
+        users: how many different users have said it lately, at most `wave_users`.
+        key: what the text has in common with those that are the same.
+    """
+
+    verdict: Verdict
+    count: int
+    users: int
+    key: str
+
+
+@dataclass(slots=True)
+class _Said:
+    """How often one user has said one thing of late, and when last."""
+
+    count: int = 0
+    last_ms: int = 0
+
+
+@dataclass(slots=True)
+class _Text:
+    """Who has said one thing lately."""
+
+    users: OrderedDict[str, int] = field(default_factory=OrderedDict)
+    count: int = 0
+    last_ms: int = 0
+
+
+class Flood:
+    """Remembers what was said in one room; bounded in memory by its limits.
+
+    Args:
+        limits: when something is too much.
+    """
+
+    def __init__(self, limits: FloodLimits | None = None) -> None:
+        self._limits = limits or FloodLimits()
+        self._said: OrderedDict[tuple[str, str], _Said] = OrderedDict()
+        self._texts: OrderedDict[str, _Text] = OrderedDict()
+        self._times: deque[int] = deque(maxlen=1_000)
+
+    def judge(self, user: str, text: str, now_ms: int) -> Judgement:
+        """Note a message and say what it is; the heaviest that is true of it, a wave before all."""
+        key = _key(text)
+        self._times.append(now_ms)
+        wave, own = self._heard(key, user, now_ms), self._own(user, key, now_ms)
+        users = len(wave.users)
+        if users >= self._limits.wave_users:
+            return Judgement(Verdict.FOLD, wave.count, users, key)
+        if own > self._limits.repeats:
+            return Judgement(Verdict.REPEAT, own, users, key)
+        verdict = Verdict.STRETCH if self._is_stretched(text) else Verdict.PASS
+        return Judgement(verdict, own, users, key)
+
+    def per_second(self, now_ms: int, over_ms: int = 5_000) -> float:
+        """Return how many messages a second have come of late: the room's pressure."""
+        recent = 0
+        for at in reversed(self._times):
+            if now_ms - at >= over_ms:
+                break
+            recent += 1
+        return recent * 1000 / over_ms
+
+    def _own(self, user: str, key: str, now_ms: int) -> int:
+        said = _latest(self._said, (user, key), _Said, self._limits.said)
+        if now_ms - said.last_ms >= self._limits.repeat_ms:
+            said.count = 0
+        said.count += 1
+        said.last_ms = now_ms
+        return said.count
+
+    def _heard(self, key: str, user: str, now_ms: int) -> _Text:
+        text = _latest(self._texts, key, _Text, self._limits.texts)
+        if now_ms - text.last_ms >= self._limits.wave_ms:
+            text.users.clear()
+            text.count = 0
+        text.count += 1
+        text.last_ms = now_ms
+        text.users[user] = now_ms
+        text.users.move_to_end(user)
+        self._forget_old(text, now_ms)
+        return text
+
+    def _forget_old(self, text: _Text, now_ms: int) -> None:
+        """Keep as many users as make a wave, and those only while they are recent."""
+        while len(text.users) > self._limits.wave_users:
+            text.users.popitem(last=False)
+        while now_ms - next(iter(text.users.values())) >= self._limits.wave_ms:
+            text.users.popitem(last=False)
+
+    def _is_stretched(self, text: str) -> bool:
+        different = len(set(text.casefold()))
+        return len(text) >= self._limits.stretch and different < len(text) * self._limits.variety
+
+
+def shortened(text: str) -> str:
+    """Return a text in which what is repeated without a break is left six times."""
+    return _RUNS.sub(lambda run: run[1] * _KEPT_OF_RUN, text)
+
+
+def _key(text: str) -> str:
+    """Return a fingerprint of bounded length."""
+    key = fingerprint(text)
+    return key if len(key) <= 32 else blake2b(key.encode(), digest_size=16).hexdigest()
+
+
+def _latest(kept: OrderedDict[_K, _V], key: _K, make: Callable[[], _V], most: int) -> _V:
+    """Return what stands under a key, made if it is new; the longest unused goes when it is full."""
+    value = kept.get(key)
+    if value is None:
+        value = kept[key] = make()
+        if len(kept) > most:
+            kept.popitem(last=False)
+    kept.move_to_end(key)
+    return value
