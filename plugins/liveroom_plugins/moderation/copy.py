@@ -44,6 +44,8 @@ class RoomCopy:
     def __init__(self, room: RoomHandle) -> None:
         self.room = room
         self.rev = -1
+        """Of the sanctions as they are known whole; -1: they have not been read."""
+        self._heard = -1
         self.flood = Flood()
         self.rows: list[dict[str, Any]] = []
         """What was done by itself and is not yet in the log."""
@@ -64,24 +66,30 @@ class RoomCopy:
 
     # The sanctions.
 
-    def take(self, answer: Mapping[str, Any]) -> None:
-        """Take what the store says, unless something newer has been heard meanwhile."""
-        if answer["rev"] < self.rev or "mute" not in answer:
-            return
-        self.rev = answer["rev"]
-        for what in SANCTIONS:
-            self._sanctions[what] = {row["user"]: row for row in answer[what]}
+    def take(self, answer: Mapping[str, Any]) -> bool:
+        """Take what the store says; return whether that is no older than what was heard."""
+        if answer["rev"] < self._heard:
+            return False
+        self.rev = self._heard = answer["rev"]
+        if "mute" in answer:
+            for what in SANCTIONS:
+                self._sanctions[what] = {row["user"]: row for row in answer[what]}
+        return True
 
-    def hear(self, d: Mapping[str, Any]) -> None:
-        """Take one change; if one before it was missed, the next reading tells."""
-        if not self.loaded or d["rev"] <= self.rev:
-            return
-        self.rev += d["rev"] == self.rev + 1
+    def hear(self, d: Mapping[str, Any]) -> bool:
+        """Take one change; return whether the copy is whole with it: none before it was missed."""
+        if d["rev"] <= self._heard:
+            return True
+        self._heard = d["rev"]
         what: str = d["what"]
         if what in SANCTIONS:
             self._sanctions[what][d["row"]["user"]] = d["row"]
         else:
             self._sanctions[what.removeprefix("un")].pop(d["user"], None)
+        if not self.loaded or d["rev"] != self.rev + 1:
+            return False
+        self.rev = d["rev"]
+        return True
 
     def impose(self, what: str, row: Row) -> None:
         """Let a sanction hold here before the store has told of it."""

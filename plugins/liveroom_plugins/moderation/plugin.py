@@ -123,8 +123,8 @@ class Moderation(Plugin):
             return
         copy, d = self._copy(room), orjson.loads(entry.item)["d"]
         what = d["what"]
-        if what in _HOLDS:
-            copy.hear(d)
+        if what in _HOLDS and not copy.hear(d):
+            self._spawn(self._load(copy))
         if what in ("ban", "kick"):
             self._close(room, d["row"])
         elif what in ("held", "settled"):
@@ -149,7 +149,8 @@ class Moderation(Plugin):
         return copy
 
     async def _load(self, copy: RoomCopy) -> None:
-        copy.take(await self._ask(copy.room, Op("mod.sync", "", {"rev": copy.rev})))
+        while not copy.take(await self._ask(copy.room, Op("mod.sync", "", {"rev": copy.rev}))):
+            pass  # it was overtaken by a change; the next answer has it
         copy.close_banned(list(copy.bans))
 
     @staticmethod
