@@ -17,11 +17,20 @@ from liveroom.store.embedded import EmbeddedServer
 
 
 STORES = ("embedded", "redis", "cluster")
+"""Every kind, for the port's contract and its faults."""
+
+ABOVE = ("embedded", "cluster")
+"""For what stands on the port: its Lua is run by both servers, for the cluster's nodes are redis-server."""
+
+BROWSER = ("embedded",)
+"""For pages, which see a worker and no store."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--store", default="all", help="embedded, redis, cluster or all (those that are there)"
+        "--store",
+        default="all",
+        help="embedded, redis, cluster or all (as many as prove something)",
     )
 
 
@@ -32,8 +41,13 @@ def pytest_asyncio_loop_factories(config: Any, item: Any) -> dict[str, Callable[
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "store_url" in metafunc.fixturenames:
         wanted = metafunc.config.getoption("--store")
-        kinds = STORES if wanted == "all" else (wanted,)
+        kinds = _stores_of(metafunc.definition.path) if wanted == "all" else (wanted,)
         metafunc.parametrize("store_url", kinds, indirect=True, scope="session")
+
+
+def _stores_of(file: Path) -> tuple[str, ...]:
+    folder = file.relative_to(Path(__file__).parent).parts[0]
+    return {"integration": ABOVE, "e2e": BROWSER}.get(folder, STORES)
 
 
 @pytest.fixture(scope="session")
@@ -63,8 +77,9 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A cluster of three masters."""
-    cluster = servers.Cluster(tmp_path_factory.mktemp("cluster"))
+    """A cluster of three masters: of redis-server where it is there, else of the engine's own."""
+    home = tmp_path_factory.mktemp("cluster")
+    cluster = servers.Cluster(home, binary=servers.debian_redis())
     cluster.start()
     hosts = ",".join(url.rpartition("//")[2].rstrip("/") for url in cluster.urls)
     yield f"redis+cluster://{hosts}"
