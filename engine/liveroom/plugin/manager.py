@@ -10,6 +10,7 @@ import inspect
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from importlib import import_module
+from importlib.metadata import entry_points
 from typing import Any
 
 import msgspec
@@ -22,9 +23,14 @@ from liveroom.plugin.spec import CommandSpec, EventSpec, Plugin, Result, StateSp
 from liveroom.store.port import LogEntry, Op
 
 
-__all__ = ["Bound", "PluginManager", "load_plugins"]
+__all__ = ["GROUP", "Bound", "PluginManager", "load_plugins"]
 
 log = structlog.get_logger("liveroom.plugin")
+
+GROUP = "liveroom.plugins"
+"""The entry points by which a distribution gives its plugins short names."""
+
+_A_PLUGIN = "the name of an installed plugin, or module:Class"
 
 Fault = Callable[[str], None]
 
@@ -277,19 +283,35 @@ class PluginManager:
         return tuple(p for p in self.plugins if getattr(type(p), hook) is not base)
 
 
-def load_plugins(paths: Iterable[str]) -> list[Plugin]:
-    """Make the plugins named as `module:Class`. Raises ConfigError."""
-    loaded = []
-    for path in paths:
-        module, _, name = path.partition(":")
-        try:
-            made = getattr(import_module(module), name)()
-        except (ImportError, AttributeError, ValueError, TypeError) as exc:
-            raise ConfigError("plugins", "module:Class of a plugin", f"{path}: {exc}") from exc
-        if not isinstance(made, Plugin):
-            raise ConfigError("plugins", "a subclass of liveroom.Plugin", path)
-        loaded.append(made)
-    return loaded
+def load_plugins(names: Iterable[str]) -> list[Plugin]:
+    """Make the plugins named. Raises ConfigError.
+
+    Args:
+        names: each `module:Class`, or what a distribution calls it in its entry points of the
+            group `liveroom.plugins`.
+    """
+    return [_load(name) for name in names]
+
+
+def _load(name: str) -> Plugin:
+    try:
+        made = _class_of(name)()
+    except (ImportError, AttributeError, LookupError, ValueError, TypeError) as exc:
+        raise ConfigError("plugins", _A_PLUGIN, f"{name}: {exc}") from exc
+    if not isinstance(made, Plugin):
+        raise ConfigError("plugins", "a subclass of liveroom.Plugin", name)
+    return made
+
+
+def _class_of(name: str) -> Any:
+    module, colon, attribute = name.partition(":")
+    if colon:
+        return getattr(import_module(module), attribute)
+    found = next(iter(entry_points(group=GROUP, name=name)), None)
+    if found is None:
+        known = ", ".join(sorted(entry_points(group=GROUP).names))
+        raise LookupError(f"no installed plugin is called so; there are {known}")
+    return found.load()
 
 
 def _commands_of(plugin: Plugin) -> Iterable[CommandSpec]:

@@ -345,6 +345,18 @@ def test_load_plugins_makes_what_is_named() -> None:
     assert plugin.name == "room"
 
 
+def test_load_plugins_knows_the_shipped_ones_by_name() -> None:
+    """As any distribution may name its own: by entry points."""
+    names = ["moderation", "coupons", "redpackets", "counters", "alerts", "archive"]
+    assert [plugin.name for plugin in load_plugins(names)] == names
+
+
+def test_load_plugins_tells_which_names_there_are() -> None:
+    """Whoever mistypes one is told what is installed."""
+    with pytest.raises(ConfigError, match=r"no installed plugin is called so; there are .*coupons"):
+        load_plugins(["coupon"])
+
+
 @pytest.mark.parametrize(
     "path",
     [
