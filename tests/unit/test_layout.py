@@ -53,7 +53,7 @@ def test_layout_every_test_file_of_a_unit_mirrors_a_source() -> None:
 
     What is in tests/unit/plugins stands for plugins/liveroom_plugins.
     """
-    about_the_tree = {"docs", "exports", "layout", "servers", "vectors"}
+    about_the_tree = {"assets", "deploy", "docs", "exports", "layout", "servers", "vectors"}
     unit = ROOT / "tests" / "unit"
     for path in unit.rglob("test_*.py"):
         name = path.stem.removeprefix("test_")
