@@ -174,9 +174,11 @@ class Conversation:
         self.claims, self._entered = claims, True
         session = secrets.token_hex(8)
         limits, source = front.viewer_limits, hello.source
+        room = front.hub.room_for(hello.room)
+        claims = front.hub.manager.named(room, claims)
         viewer = Viewer(self._connection, session, claims, self._variant, limits, source=source)
         self.viewer = viewer
-        self.seats.first = Seat(front.hub.room_for(hello.room), viewer)
+        self.seats.first = Seat(room, viewer)
         await self.seats.first.room.joining.join(viewer, hello_id, hello.resume)
         front.joined(self._connection, claims)
 
@@ -337,6 +339,7 @@ class Conversation:
         """Go on under a new token."""
         seat = self.seats.at(room)
         claims = await self._front.gate.refresh(seat.viewer.claims, token)
+        claims = self._front.hub.manager.named(seat.room, claims)
         seat.viewer.claims = claims
         if seat is self.seats.first:
             self.claims = claims
@@ -351,15 +354,16 @@ class Conversation:
         first = self.seats.at(None).viewer
         claims = await self._front.gate.claims_of(body.token) if body.token else first.claims
         check_seat(first.claims, claims, body.room)
+        room = self._front.hub.room_for(body.room)
         viewer = Viewer(
             self._connection,
             first.session,
-            claims,
+            self._front.hub.manager.named(room, claims),
             self._variant,
             self._front.viewer_limits,
             room_item(body.room),
         )
-        seat = Seat(self._front.hub.room_for(body.room), viewer)
+        seat = Seat(room, viewer)
         self.seats.expect_space(body.room)  # it was not held while the token was looked at
         self.seats.add(seat)
         try:

@@ -374,17 +374,17 @@ async def test_plugin_faults_stay_its_own(
         for op in ("broken.sync", "broken.async"):
             before = faults(worker, "broken")
             assert await ann.refused(op) == "internal"
-            assert faults(worker, "broken") == before + 1
+            assert faults(worker, "broken") > before
         for text in ("sync", "async"):
             before = faults(worker, "broken")
             await ann.ask("danmaku.send", text=text)
             await ann.event("danmaku", text=text)
-            assert faults(worker, "broken") == before + 1
+            assert faults(worker, "broken") > before
         for undeclared in ("no.such", "room.opened"):
             assert await ann.refused("broken.publish", text=undeclared) == "internal"
         before = faults(worker, "broken")
         assert (await get(worker, "/broken"))[0] == 500
-        assert faults(worker, "broken") == before + 1
+        assert faults(worker, "broken") > before
 
         before = faults(worker, "broken")
         await ann.ask("cheer.shout", key="k", text="hey")  # observe

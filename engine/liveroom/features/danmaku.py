@@ -84,7 +84,7 @@ class Danmaku(Plugin):
             self._check_rate(call.user)
         message_id = f"{self._worker}-{next(self._count)}"
         d = self._body(call, message_id, text)
-        call.room.publish("danmaku", d, member=call.member, must=host, only=call.hidden)
+        call.publish("danmaku", d, must=host)
         return {"id": message_id}
 
     def _check_rate(self, user: str) -> None:

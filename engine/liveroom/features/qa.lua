@@ -140,14 +140,18 @@ ops['qa.ask'] = function(op)
   local item = cjson.encode({
     question = number, user = {id = op.u, name = op.d.name}, text = op.d.text, asked_ms = now,
   })
+  write('HSET', key('qa'), 'next', number)
+  write('SET', key('qa:at:' .. op.u), whole(now), 'PX', PAUSE_MS)
+  if op.d.hidden then -- its number is taken, so nobody else's question has it
+    emit_to(op.u, 'qa.asked', item)
+    return {question = number}
+  end
   begin_session()
   make_room()
   write('HINCRBY', key('qa'), 'asked', 1)
-  write('HSET', key('qa'), 'next', number)
   write('HSET', key('qa:items'), number, item)
   write('ZADD', key('qa:open'), whole(VOTE - 1 - number), number)
   write('SADD', key('qa:by:' .. op.u), number)
-  write('SET', key('qa:at:' .. op.u), whole(now), 'PX', PAUSE_MS)
   emit('qa.asked', item)
   show_later()
   note('did', op.u, 'question')

@@ -151,7 +151,8 @@ class Questions(Plugin):
         """Ask the host something, once a minute; returns `{question}`, its number."""
         may(call, "talk")
         text = shown_text(call.body.text, MAX_QUESTION)
-        return Commit("qa.ask", {"text": text, "name": call.member.claims.name})
+        hidden = {"hidden": True} if call.hidden else {}
+        return Commit("qa.ask", {"text": text, "name": call.member.claims.name} | hidden)
 
     @command("qa.upvote", QaUpvote)
     def upvote(self, call: Call[QaUpvote]) -> Commit:

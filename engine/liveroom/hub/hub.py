@@ -31,7 +31,7 @@ log = structlog.get_logger("liveroom.hub")
 
 SWEEP_S = 2.0
 """How often positions are compared; a hole is filled after at most two sweeps."""
-_TOUCH_EVERY = 2  # sweeps between two position questions for a quiet room
+TOUCH_EVERY = 2  # sweeps between two position questions for a quiet room
 _TRIM_EVERY = 30  # sweeps between two looks at the age of a room's log
 UNLOAD_AFTER_S = 30.0
 _SOON_MS = 120_000
@@ -64,6 +64,7 @@ class Hub:
         self.worker = worker
         self.grid = BeatGrid(settings.beat_ms / 1000)
         self.rooms: dict[str, Room] = {}
+        self.metrics.rooms.set_function(self._shown_rooms)
         self.performer: Perform | None = None
         """Runs commands for plugins; what it needs lies above the hub."""
         self._dirty: list[Viewer] = []
@@ -179,7 +180,6 @@ class Hub:
             room.idle_since = self.clock.monotonic()
         else:
             room = self.rooms[room_id] = Room(room_id, self)
-            self.metrics.rooms.set(len(self.rooms))
             task = asyncio.create_task(self._subscribe(room), name=f"load {room_id}")
             self._jobs.append(task)
             task.add_done_callback(self._jobs.remove)
@@ -227,14 +227,18 @@ class Hub:
             else:
                 return
 
+    def _shown_rooms(self) -> int:
+        """Return how many rooms are served, internal scopes left out."""
+        return sum(room_id[0] != "~" for room_id in self.rooms)
+
     async def _sweep(self) -> None:
         self._sweeps += 1
         now = self.clock.monotonic()
-        self.metrics.channel_silence_s.set(self.store.silent_for())
+        self.metrics.store.channel_silence_s.set(self.store.silent_for())
         for room in list(self.rooms.values()):
             room.follower.sweep()
             room.count_filled()
-            if self._sweeps % _TOUCH_EVERY == 0 and not room.batcher.busy:
+            if self._sweeps % TOUCH_EVERY == 0 and not room.batcher.busy:
                 room.batcher.touch()
             if self._sweeps % _TRIM_EVERY == 0:
                 room.trim()
@@ -252,7 +256,6 @@ class Hub:
             await self.store.subscribe(room.id)
             return
         del self.rooms[room.id]
-        self.metrics.rooms.set(len(self.rooms))
         timer = self._timers.pop(room.id, None)
         if timer is not None:
             timer.cancel()

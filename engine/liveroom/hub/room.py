@@ -146,6 +146,7 @@ class Room:
         weight: float = 1.0,
         must: bool = False,
         only: bool = False,
+        counted: bool = False,
     ) -> None:
         """Send an ephemeral event with the next beat (see `RoomHandle.publish`)."""
         spec = self._hub.manager.events.get(event)
@@ -156,9 +157,10 @@ class Room:
         item = Ephemeral(event, user, session, weight, must, event_item(event, d, ts))
         if only:
             self._ingress.add_private(item)
-            return
-        self._ingress.add(item)
-        self._hub.manager.published(self, event, d, ts)
+        else:
+            self._ingress.add(item)
+        if counted or not only:
+            self._hub.manager.published(self, event, d, ts)
 
     def submit(self, op: Op, *, durable: bool = False) -> asyncio.Future[bytes]:
         """Put an operation into the next batch; the future holds the script's reply."""

@@ -89,6 +89,7 @@ class RoomHandle(Protocol):
         weight: float = 1.0,
         must: bool = False,
         only: bool = False,
+        counted: bool = False,
     ) -> None:
         """Send an ephemeral event with the next beat.
 
@@ -100,6 +101,7 @@ class RoomHandle(Protocol):
             must: never shed, and outside the budget.
             only: the sender alone sees it, on its connections to this worker: as long after as the
                 others would, and without a trace in the store, the history and the hooks.
+            counted: with `only`: the `published` hooks are told of it all the same.
         """
 
     def submit(self, op: Op, *, durable: bool = False) -> asyncio.Future[bytes]:
@@ -112,10 +114,11 @@ class RoomHandle(Protocol):
 class Call(Generic[B]):
     """One command on its way: who sent it, where, and its body (inspect hooks may replace it).
 
-    An inspect hook may set `hidden`: what the handler publishes is for the sender alone (`only`).
+    An inspect hook may set `hidden`: what comes of the command is for the sender alone; or `divert`,
+    which is given what the handler publishes in place of the room.
     """
 
-    __slots__ = ("audit", "body", "digest", "hidden", "key", "member", "op", "room")
+    __slots__ = ("audit", "body", "digest", "divert", "hidden", "key", "member", "op", "room")
 
     def __init__(
         self,
@@ -135,6 +138,19 @@ class Call(Generic[B]):
         self.digest = digest
         self.audit = audit
         self.hidden = False
+        self.divert: Callable[[str, dict[str, Any]], None] | None = None
+
+    def publish(
+        self, event: str, d: dict[str, Any], *, weight: float = 1.0, must: bool = False
+    ) -> None:
+        """Send an ephemeral event in the sender's name (see `RoomHandle.publish`).
+
+        Where it goes is what the inspect hooks have said.
+        """
+        if self.divert is not None:
+            self.divert(event, d)
+            return
+        self.room.publish(event, d, member=self.member, weight=weight, must=must, only=self.hidden)
 
     def operation(self, name: str, body: dict[str, Any]) -> Op:
         """Return an operation on the sender's behalf, under the command's key, for the trail."""

@@ -104,6 +104,7 @@ class PluginManager:
                 _claim("command", self.commands, spec.op, Bound(spec, plugin))
         self._inspect = self._implementing("inspect")
         self._accepted = self._implementing("accepted")
+        self._shown_name = self._implementing("shown_name")
         self._joined = self._implementing("joined")
         self._left = self._implementing("left")
         self._published = self._implementing("published")
@@ -171,6 +172,14 @@ class PluginManager:
         """Tell that a command was carried out."""
         for plugin in self._accepted:
             self._guard(plugin, plugin.accepted, call)
+
+    def named(self, room: RoomHandle, claims: Claims) -> Claims:
+        """Return the claims with the name under which somebody is known in the room."""
+        for plugin in self._shown_name:
+            name = self._guard(plugin, plugin.shown_name, room, claims)
+            if name is not None and name != claims.name:
+                claims = msgspec.structs.replace(claims, name=name)
+        return claims
 
     def joined(self, room: RoomHandle, member: Member) -> None:
         """Tell that a viewer is in the room."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from liveroom.auth.claims import Role
+from liveroom.auth.claims import Claims, Role
 from liveroom.protocol.messages import Body
 from liveroom.store.port import LogEntry, Op
 
@@ -200,6 +200,10 @@ class Plugin:
         May replace `call.body`. Return an awaitable only when a wait cannot be avoided.
         """
         return None
+
+    def shown_name(self, room: RoomHandle, claims: Claims) -> str:
+        """Return under which name somebody is known in the room, before they come in."""
+        return claims.name
 
     def joined(self, room: RoomHandle, member: Member) -> None:
         """A viewer is in the room and has its snapshot."""

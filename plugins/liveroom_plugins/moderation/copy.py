@@ -12,6 +12,7 @@ from liveroom import Call, CommandError, Member, RoomHandle
 
 from .flood import Flood
 from .normalise import fingerprint
+from .outbox import Outbox
 
 
 __all__ = ["SANCTIONS", "RoomCopy", "is_emotes"]
@@ -47,12 +48,12 @@ class RoomCopy:
         """Of the sanctions as they are known whole; -1: they have not been read."""
         self._heard = -1
         self.flood = Flood()
-        self.rows: list[dict[str, Any]] = []
-        """What was done by itself and is not yet in the log."""
+        self.outbox = Outbox(room)
         self._sanctions: dict[str, dict[str, Row]] = {what: {} for what in SANCTIONS}
         self._spoke: dict[str, float] = {}
         self._said: OrderedDict[str, float] = OrderedDict()
         self._follows: dict[str, float] = {}
+        self._renamed: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     @property
     def loaded(self) -> bool:
@@ -110,8 +111,11 @@ class RoomCopy:
 
     # How viewers may speak.
 
-    def expect_mode(self, call: Call[Any], text: str, now: float) -> None:
-        """Raise CommandError unless the room's mode lets a viewer say this now."""
+    def expect_mode(self, call: Call[Any], text: str, now: float, *, alone: bool = False) -> None:
+        """Raise CommandError unless the room's mode lets a viewer say this now.
+
+        With `alone` nobody else hears it: then others may say the same.
+        """
         mode = self.room.state("mod")
         if not mode:
             return
@@ -121,7 +125,7 @@ class RoomCopy:
             raise CommandError("not_allowed", "only emotes now")
         self._expect_slow(call.user, mode["slow_s"], now)
         if mode["unique"]:
-            self._expect_new(text, now)
+            self._expect_new(text, now, alone=alone)
         self._spoke[call.user] = now
 
     def needs_follow(self, user: str, now: float) -> bool:
@@ -132,6 +136,14 @@ class RoomCopy:
     def follows(self, user: str, now: float) -> None:
         """Take that a viewer follows."""
         self._follows[user] = now + FOLLOWS_S
+
+    def is_renamed(self, user: str, name: str) -> bool:
+        """Note that a name is not shown; return whether that was known: one comes back often."""
+        known = (user, name) in self._renamed
+        self._renamed[user, name] = None
+        if len(self._renamed) > MAX_TEXTS:
+            self._renamed.popitem(last=False)
+        return known
 
     def forget(self, now: float) -> None:
         """Drop what is too old to matter."""
@@ -144,10 +156,12 @@ class RoomCopy:
             detail = f"one message in {slow_s} s"
             raise CommandError("rate_limited", detail, retry_ms=round(wait_s * 1000))
 
-    def _expect_new(self, text: str, now: float) -> None:
+    def _expect_new(self, text: str, now: float, *, alone: bool) -> None:
         key = fingerprint(text)
         if now - self._said.get(key, -1e9) < UNIQUE_S:
             raise CommandError("not_allowed", "somebody has just said that")
+        if alone:
+            return
         self._said[key] = now
         self._said.move_to_end(key)
         if len(self._said) > MAX_TEXTS:

@@ -106,14 +106,28 @@ class Flood:
         self._texts: OrderedDict[str, _Text] = OrderedDict()
         self._times: deque[int] = deque(maxlen=1_000)
 
-    def judge(self, user: str, text: str, now_ms: int) -> Judgement:
-        """Note a message and say what it is; the heaviest that is true of it, a wave before all."""
+    def judge(self, user: str, text: str, now_ms: int, *, alone: bool = False) -> Judgement:
+        """Note a message and say what it is; the heaviest that is true of it, a wave before all.
+
+        With `alone` nobody else hears it: then it is no part of a wave.
+        """
         key = _key(text)
+        if alone:
+            return self._judge_alone(user, key, text, now_ms)
         self._times.append(now_ms)
         wave, own = self._heard(key, user, now_ms), self._own(user, key, now_ms)
         users = len(wave.users)
         if users >= self._limits.wave_users:
             return Judgement(Verdict.FOLD, wave.count, users, key)
+        return self._judge_own(own, users, key, text)
+
+    def _judge_alone(self, user: str, key: str, text: str, now_ms: int) -> Judgement:
+        known = self._texts.get(key)
+        if known is not None and len(known.users) >= self._limits.wave_users:
+            return Judgement(Verdict.FOLD, known.count, len(known.users), key)
+        return self._judge_own(self._own(user, key, now_ms), 0, key, text)
+
+    def _judge_own(self, own: int, users: int, key: str, text: str) -> Judgement:
         if own > self._limits.repeats:
             return Judgement(Verdict.REPEAT, own, users, key)
         verdict = Verdict.STRETCH if self._is_stretched(text) else Verdict.PASS

@@ -22,6 +22,7 @@ __all__ = [
     "HOST_TEXTS",
     "VIEWER_TEXTS",
     "Finding",
+    "Said",
     "author_of",
     "entry_of",
     "find",
@@ -31,15 +32,38 @@ __all__ = [
     "with_answer",
 ]
 
-VIEWER_TEXTS: Final[Mapping[str, str]] = {"danmaku.send": "danmaku", "qa.ask": "qa"}
-"""Commands by which viewers say something, with the kind of message; their field is `text`."""
+
+class Said(NamedTuple):
+    """How a command carries what a viewer says.
+
+    Args:
+        kind: of message, for the classifier and the log.
+        field: of its body.
+        spoken: whether it is talk in the room: under the modes, and held against repeats.
+    """
+
+    kind: str
+    field: str
+    spoken: bool
+
+
+VIEWER_TEXTS: Final[Mapping[str, Said]] = {
+    "danmaku.send": Said("danmaku", "text", True),
+    "qa.ask": Said("qa", "text", True),
+    "survey.answer": Said("survey", "text", False),
+    "viewer.share": Said("share", "to", False),
+}
+"""Commands by which viewers say something."""
 
 HOST_TEXTS: Final[Mapping[str, Sequence[str]]] = {
     "coupon.drop": ("title",),
     "coupon.rain": ("title",),
     "danmaku.send": ("text",),
+    "lottery.open": ("title", "prizes"),
     "notice.set": ("text",),
+    "poll.open": ("title", "options"),
     "qa.answer": ("text",),
+    "quiz.open": ("question", "options"),
     "room.open": ("title", "tags"),
     "room.update": ("title", "tags"),
     "shelf.put": ("title", "label", "skus"),
@@ -71,8 +95,11 @@ def find(matcher: Matcher, text: str, level: int, levels: Mapping[str, int]) -> 
     hits = matcher.find(text, Levels(level, levels)) if level else []
     if not hits:
         return Finding(Action.PASS, text, ())
+    action, reasons = heaviest(hits), list(map(_reason, hits))
+    if action is Action.SHADOW:  # its author must not see that anything was found
+        return Finding(action, text, reasons)
     spans = [(hit.start, hit.end) for hit in hits if hit.action >= Action.MASK]
-    return Finding(heaviest(hits), mask(text, spans), list(map(_reason, hits)))
+    return Finding(action, mask(text, spans), reasons)
 
 
 async def with_answer(found: Finding, classifier: Classifier, question: Question) -> Finding:
@@ -100,7 +127,7 @@ def entry_of(call: Call[Any], found: Finding, text: str) -> dict[str, Any]:
     claims = call.member.claims
     return {
         "op": call.op, "body": orjson.dumps(given(call.body)).decode(),
-        "kind": VIEWER_TEXTS[call.op], "user": claims.user, "name": claims.name,
+        "kind": VIEWER_TEXTS[call.op].kind, "user": claims.user, "name": claims.name,
         "role": claims.role.value, "level": claims.level, "text": text, "rules": found.rules,
     }  # fmt: skip
 

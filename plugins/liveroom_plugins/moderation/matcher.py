@@ -120,6 +120,8 @@ class Matcher:
         phrases = [(phrase, pack) for pack in packs for phrase in pack.allowed]
         looks: list[tuple[Word | Phrase, Pack]] = [*words, *phrases]
         patterns = [(pattern, pack) for pack in packs for pattern in pack.patterns]
+        used = {word.category for word, _ in words} | {pattern.category for pattern, _ in patterns}
+        self.categories = frozenset(used)
         self._looks = _Index((entry[0].form.text, entry) for entry in looks)
         heard = [(entry[0].syllables, entry) for entry in words if entry[0].syllables]
         self._sounds = _Index(entry for entry in heard if not _must_be_spelled(entry[1][0]))

@@ -1,5 +1,6 @@
--- Moderation: who may not speak or be here, what waits for a moderator, what was done by itself. Keys:
---   `mod`         hash  rev: grows with every sanction; held: how many there ever were; mode: JSON of the state `mod`
+-- Moderation, first part: who may not speak or be here, what waits for a moderator, what was done by itself. Keys:
+--   `mod`         hash  rev: grows with every sanction; held, pages: how many there ever were; mode: JSON of the
+--                 state `mod`
 --   `mod:mute`, `mod:ban`, `mod:shadow`
 --                 hash  user -> JSON {user, until_ms (0: for good), by, rank, reason?, at_ms}; it holds for whoever is
 --                 of a lower rank. Timers of the same names, id the user
@@ -7,6 +8,7 @@
 --                 timer `mod.expire`, id the same
 --   `mod:staff`   hash  user -> the highest rank with which it came in, if that is above the viewer's
 --   `mod:log`     list  of JSON, newest first: what was done by itself
+--   messages.lua: `mod:late`, `mod:showing`
 local RANKS = {viewer = 0, assistant = 1, moderator = 2, host = 3, service = 4}
 local MAX_HELD, MAX_LOG = 500, 1000
 local HOLD_MS = 600000
@@ -37,6 +39,9 @@ local function tell_sanction(what, more)
   emit_inside('mod.changed', told)
 end
 
+-- What its author sends while it is late must not be shown after the sanction (messages.lua).
+local drop_late
+
 -- Nobody is silenced by somebody who has not a higher role, or let speak by one who is below whoever silenced.
 local function expect_higher(what, op)
   local rank = tonumber(call('HGET', key('mod:staff'), op.d.user) or 0)
@@ -56,6 +61,7 @@ local function impose(what, op)
   if till > 0 then at('mod.' .. what, d.user, till) else cancel('mod.' .. what, d.user) end
   if FOR_ALL[what] then emit(FOR_ALL[what], {user = d.user, until_ms = till, by = op.u}) end
   if what == 'mute' then emit_to(d.user, 'mod.notice', {what = what, until_ms = till, reason = d.reason}) end
+  drop_late(d.user, function(said) return said.user.id == d.user end, op.u)
   tell_sanction(what, {row = row})
   return {user = d.user, until_ms = till}
 end
@@ -124,8 +130,11 @@ ops['mod.mode'] = function(op)
   expect_open()
   expect_version('mod', op.d.if_version)
   local text = call('HGET', key('mod'), 'mode')
-  local mode = text and cjson.decode(text)
-    or {slow_s = 0, followers = false, level = 0, emote_only = false, unique = false, filter = op.d.default}
+  local mode = {
+    slow_s = 0, delay_s = 0, followers = false, level = 0, emote_only = false, unique = false, levels = {},
+    filter = op.d.default,
+  }
+  for name, value in pairs(text and cjson.decode(text) or {}) do mode[name] = value end
   for name, value in pairs(op.d) do
     if name ~= 'if_version' and name ~= 'default' then mode[name] = value end
   end
@@ -186,24 +195,6 @@ ops['mod.list'] = function()
     parts[#parts + 1] = string.format('"%s":[%s]', what, table.concat(call('HVALS', key('mod:' .. what)), ','))
   end
   return '{' .. table.concat(parts, ',') .. '}'
-end
-
--- Retroactively: one message, or all of a user's.
-ops['mod.delete'] = function(op)
-  local d = op.d
-  if d.user and d.user ~= op.u then
-    local rank = tonumber(call('HGET', key('mod:staff'), d.user) or 0)
-    if rank >= d.rank then fail('forbidden', d.user .. ' has as high a role here') end
-  end
-  local gone = take_back('danmaku', function(said)
-    if d.id and said.id ~= d.id or d.user and said.user.id ~= d.user then return false end
-    if said.user.id ~= op.u and (RANKS[said.user.role] or 0) >= d.rank then
-      fail('forbidden', 'whoever said that has as high a role here')
-    end
-    return true
-  end)
-  emit('danmaku.deleted', {ids = d.id and {d.id}, user = d.user, by = op.u})
-  return {forgotten = #gone}
 end
 
 -- What was done by itself.

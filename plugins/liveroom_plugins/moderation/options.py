@@ -29,18 +29,20 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         viewer_packs: names of shipped packs or TOML files, held against viewers' text.
         host_packs: the same for the text of hosts, articles, coupons and notices.
         filter: how strict a room is that says nothing else; 0 to 4.
+        fold: whether of what many say at once all but the first are told as a count.
         mute_s: for how long whoever is muted by a rule may not speak.
         reload_s: how often the files are looked at; 0: never again.
         classifier: a URL to ask about viewers' text; empty: nobody is asked.
         classifier_token: sent along as a bearer token.
         classifier_ms: for how long its answer is waited for.
         fallback: what stands in for a missing answer.
-        fallbacks: the same by kind of message, `danmaku` or `qa`.
+        fallbacks: the same by kind of message: `danmaku`, `qa`, `survey` or `share`.
     """
 
     viewer_packs: tuple[str, ...] = ("abuse", "contact")
     host_packs: tuple[str, ...] = ("ads_cn",)
     filter: Annotated[int, Meta(ge=0, le=4)] = 2
+    fold: bool = True
     mute_s: Annotated[int, Meta(ge=1, le=2_592_000)] = 600
     reload_s: Annotated[float, Meta(ge=0, le=3600)] = 0.5
     classifier: Annotated[str, Meta(pattern="^(https?://.+)?$")] = ""

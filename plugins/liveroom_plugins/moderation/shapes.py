@@ -31,6 +31,7 @@ UserId = Annotated[
 HeldId = Annotated[str, Meta(pattern=r"^h[0-9]{1,12}$(?!\n)", description="from `mod.held`")]
 Reason = Annotated[str, Meta(max_length=80)]
 Strictness = Annotated[int, Meta(ge=0, le=4, description="0: no words are looked for; 4: all")]
+Category = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$(?!\n)", description="of words")]
 
 
 class OfUser(Body, frozen=True, kw_only=True):
@@ -61,11 +62,13 @@ class Mode(Body, frozen=True, kw_only=True):
     """How viewers may speak; fields left out stay as they are."""
 
     slow_s: Annotated[int, Meta(ge=0, le=300)] | None = None
+    delay_s: Annotated[int, Meta(ge=0, le=60)] | None = None
     followers: bool | None = None
     level: Annotated[int, Meta(ge=0, le=1000)] | None = None
     emote_only: bool | None = None
     unique: bool | None = None
     filter: Strictness | None = None
+    levels: Annotated[dict[Category, Strictness], Meta(max_length=64)] | None = None
     if_version: Version | None = None
 
 
@@ -147,15 +150,46 @@ class Settled(Struct):
     user: str
 
 
+class Said(Struct):
+    """A message as `danmaku` will show it, as far as a moderator needs it."""
+
+    id: str
+    user: dict[str, str]
+    text: str
+
+
+class Delayed(Struct):
+    """`d` of `mod.delayed`."""
+
+    until_ms: int
+    messages: list[Said]
+
+
+class Dropped(Struct):
+    """`d` of `mod.dropped`."""
+
+    ids: list[str]
+    by: str
+
+
+class Wave(Struct):
+    """`d` of `danmaku.wave`: `n` more have said so on one worker since it was told last."""
+
+    text: str
+    n: int
+
+
 class ModState(Struct):
-    """`d` of the state `mod`."""
+    """`d` of the state `mod`; `levels` are those of categories that differ from `filter`."""
 
     slow_s: int
+    delay_s: int
     followers: bool
     level: int
     emote_only: bool
     unique: bool
     filter: int
+    levels: dict[str, int]
 
 
 EVENTS = (
@@ -196,6 +230,25 @@ EVENTS = (
         Settled,
     ),
     EventSpec(
+        "mod.delayed",
+        Delivery.SYSTEM,
+        "To moderators: what viewers will be shown: `{until_ms, messages: [{id, user, text, …}]}`.",
+        Delayed,
+    ),
+    EventSpec(
+        "mod.dropped",
+        Delivery.SYSTEM,
+        "To moderators: it will not be shown: `{ids, by}`.",
+        Dropped,
+    ),
+    EventSpec(
+        "danmaku.wave",
+        Delivery.EPHEMERAL,
+        "Many say the same: `{text, n}`, how many more since it was told last.",
+        Wave,
+        per_s=10.0,
+    ),
+    EventSpec(
         "mod.changed", Delivery.DURABLE, "To workers: what each keeps a copy of.", internal=True
     ),
 )
@@ -203,7 +256,8 @@ EVENTS = (
 STATES = (
     StateSpec(
         "mod",
-        "How viewers may speak: `{slow_s, followers, level, emote_only, unique, filter}`.",
+        "How viewers may speak: `{slow_s, delay_s, followers, level, emote_only, unique, filter, "
+        "levels}`.",
         ModState,
     ),
 )

@@ -13,21 +13,13 @@ from aiohttp import web
 import harness
 from drops import Hand, check, open_host, pass_time, run
 from liveroom.errors import ConfigError
+from liveroom.hub.hub import SWEEP_S, TOUCH_EVERY
 from liveroom_plugins.moderation import Moderation
+from liveroom_plugins.moderation.copies import READ_AGAIN_S
+from moderated import PACK, every_byte, late_joiners_see, log_of, moderation, options, say
 
 
 Pair = tuple[harness.Worker, harness.Worker]
-
-PACK = """
-name = "mine"
-about = "for tests"
-[[group]]
-category = "swearing"
-level = 1
-action = "mask"
-words = ["doggone", {text = "waitplease", action = "hold"}, {text = "ghostword", action = "shadow"},
-  {text = "neverever", action = "reject"}, {text = "bigtrouble", action = "mute"}]
-"""
 
 
 @pytest.fixture
@@ -41,11 +33,6 @@ def pack(tmp_path: Path) -> Path:
 def write(pack: Path, text: str) -> None:
     """Change a pack."""
     pack.write_text(text, encoding="utf-8")
-
-
-def options(pack: Path, **more: Any) -> dict[str, Any]:
-    """Return settings with these options of the plugin."""
-    return {"plugin": {"moderation": {"viewer_packs": [str(pack)], **more}}}
 
 
 @pytest.fixture
@@ -70,38 +57,6 @@ async def join(worker: harness.Worker, room: str, user: str, **claims: Any) -> h
     token = worker.token(room, "viewer", user, **claims)
     client.hello = await client.ask("hello", room=room, token=token)
     return client
-
-
-async def say(client: harness.Client, text: str) -> dict[str, Any]:
-    """Send a message; return the reply item."""
-    return await client.command("danmaku.send", text=text)
-
-
-async def moderation(worker: harness.Worker) -> Moderation:
-    """Return the plugin of a worker."""
-    return next(p for p in worker.node.hub.manager.plugins if isinstance(p, Moderation))
-
-
-async def log_of(host: harness.Client, total: int) -> dict[str, Any]:
-    """Return the log when it has so many rows: they are written with the beat."""
-    async with asyncio.timeout(harness.PATIENCE_S):
-        while (answer := await host.ask("mod.log"))["total"] != total:
-            pass
-    return answer
-
-
-async def late_joiners_see(worker: harness.Worker, room: str, *texts: str) -> None:
-    """Wait until the history is this; a snapshot is shared for a beat."""
-    async with asyncio.timeout(harness.PATIENCE_S):
-        while True:
-            late = await worker.join(room)
-            if [item["d"]["text"] for item in late.hello["snapshot"]["danmaku"]] == [*texts]:
-                return
-
-
-def every_byte(client: harness.Client) -> bytes:
-    """Return all that a client was sent."""
-    return orjson.dumps([client.hello, client.messages])
 
 
 # Sanctions.
@@ -212,6 +167,29 @@ async def test_moderation_lost_messages_are_made_good(pair: Pair, room: str) -> 
     (await moderation(second)).read_again()
     assert await bob.closed() == 4403
     assert (await say(ann, "hello"))["err"]["code"] == "muted"
+
+
+async def test_moderation_sanctions_hold_though_every_message_of_the_store_is_lost(
+    pair: Pair, room: str
+) -> None:
+    """Mute and ban with the next reading of the copy, a kick with the next of the log; both in 10 s."""
+    assert READ_AGAIN_S < 10
+    assert (TOUCH_EVERY + 2) * SWEEP_S < 10  # asks where the log is; then a hole is filled
+    first, second = pair
+    host = await open_host(first, room)
+    ann, bob, cat = [await second.join(room, user) for user in ("ann", "bob", "cat")]
+    hub = second.node.hub
+    hub.on_publication = lambda publication: None  # type: ignore[method-assign]
+    await host.ask("mod.mute", user="ann", seconds=60)
+    await host.ask("mod.ban", user="bob")
+    await host.ask("mod.kick", user="cat")
+
+    (await moderation(second)).read_again()
+    assert await bob.closed() == 4403
+    assert (await ann.command("danmaku.send", text="x"))["err"]["code"] == "muted"
+    for _ in range(2):
+        hub.rooms[room].follower.sweep()
+    assert await cat.closed() == 4403
 
 
 # Modes.
@@ -433,11 +411,11 @@ async def test_moderation_delete_reaches_screens_and_late_joiners(pair: Pair, ro
     for text in ("first", "second", "third", "fourth"):
         await far.event("danmaku", text=text)
 
-    assert await host.ask("mod.delete", id=one) == {"forgotten": 1}
+    assert await host.ask("mod.delete", id=one) == {"forgotten": 1, "dropped": 0}
     assert (await far.event("danmaku.deleted"))["d"] == {"ids": [one], "by": "host"}
     mod = await second.control(room, "mod", "moderator")
     assert await mod.refused("mod.delete", user="host") == "forbidden"
-    assert await mod.ask("mod.delete", user="ann") == {"forgotten": 1}
+    assert await mod.ask("mod.delete", user="ann") == {"forgotten": 1, "dropped": 0}
     await far.event("danmaku.deleted", user="ann")
     assert await host.refused("mod.delete") == "bad_request"
 

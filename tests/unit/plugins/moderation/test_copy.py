@@ -74,6 +74,12 @@ def test_copy_a_sanction_holds_for_lower_roles(role: Role, holds: bool) -> None:
     assert (made.under("mute", member("ann", role)) is not None) == holds
 
 
+def test_copy_a_changed_name_is_new_once() -> None:
+    """It is told of once, however often somebody comes back."""
+    made = copy()
+    assert [made.is_renamed("ann", name) for name in ("a", "a", "b")] == [False, True, False]
+
+
 @pytest.mark.parametrize(
     ("text", "are"),
     [("🎉 👍🏽", True), ("[笑][哭]", True), ("好🎉", False), ("ok", False), ("!", False)],

@@ -122,3 +122,14 @@ def test_flood_pictures_alone_have_a_key() -> None:
 
     assert flood.judge("ann", "😂😂😂😂", 1).verdict is Verdict.REPEAT
     assert flood.judge("ann", "😭", 2).verdict is Verdict.PASS
+
+
+def test_flood_what_nobody_hears_is_no_part_of_a_wave() -> None:
+    """Its author repeats it as ever; within a wave of others it is one more."""
+    flood = Flood(FloodLimits(wave_users=3, repeats=1))
+    alone = [flood.judge(user, "666", 0, alone=True).verdict for user in ("x", "y", "z", "x")]
+    others = [flood.judge(user, "666", 1).verdict for user in ("ann", "bob", "cid")]
+
+    assert alone == [Verdict.PASS] * 3 + [Verdict.REPEAT]
+    assert others == [Verdict.PASS, Verdict.PASS, Verdict.FOLD]
+    assert flood.judge("x", "666", 2, alone=True).verdict is Verdict.FOLD

@@ -204,3 +204,8 @@ def test_matcher_takes_any_text(matcher: Matcher, text: str) -> None:
 def test_matcher_half_characters_do_no_harm(matcher: Matcher) -> None:
     """Lone surrogates, which the wire does not let in, are separators."""
     assert found(matcher, "\ud800傻\udfff逼") == ["傻\udfff逼"]
+
+
+def test_matcher_knows_the_categories_of_its_packs(matcher: Matcher) -> None:
+    """Of words and of patterns."""
+    assert matcher.categories == {"bullying", "phone", "link"}
