@@ -104,9 +104,35 @@ async def start_worker() -> AsyncIterator[harness.StartWorker]:
 
 
 @pytest.fixture
-async def worker(store_url: str, start_worker: harness.StartWorker) -> harness.Worker:
+def start_here(
+    start_worker: harness.StartWorker, request: pytest.FixtureRequest
+) -> harness.StartWorker:
+    """Start workers with the plugin classes of the test module's `PLUGINS` and `WORKER_SETTINGS`."""
+    settings = getattr(request.module, "WORKER_SETTINGS", {})
+
+    async def start(url: str, **more: Any) -> harness.Worker:
+        plugins = [plugin() for plugin in getattr(request.module, "PLUGINS", ())]
+        return await start_worker(url, plugins=plugins, **settings | more)
+
+    return start
+
+
+@pytest.fixture
+async def worker(store_url: str, start_here: harness.StartWorker) -> harness.Worker:
     """One worker on the store."""
-    return await start_worker(store_url)
+    return await start_here(store_url)
+
+
+@pytest.fixture
+async def alone(embedded_url: str, start_here: harness.StartWorker) -> harness.Worker:
+    """One worker on the engine's own server, for what is the same on every store."""
+    return await start_here(embedded_url)
+
+
+@pytest.fixture
+async def pair(store_url: str, start_here: harness.StartWorker) -> harness.Pair:
+    """Two workers on the store."""
+    return await start_here(store_url), await start_here(store_url)
 
 
 @pytest.fixture

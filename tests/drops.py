@@ -8,7 +8,8 @@ import aiohttp
 import orjson
 
 import harness
-from liveroom import Op, Plugin
+from harness import bearer, check, pass_time, run, service
+from liveroom import Plugin
 from liveroom.features.shards import SHARDS
 
 
@@ -24,8 +25,6 @@ __all__ = [
     "service",
     "topup",
 ]
-
-Workers = tuple[harness.Worker, ...]
 
 
 class Hand(Plugin):
@@ -55,58 +54,16 @@ def drop(**changes: Any) -> dict[str, Any]:
     return {name: value for name, value in (body | changes).items() if value is not None}
 
 
-async def run(worker: harness.Worker, room: str, op: str, user: str = "", /, **d: Any) -> Any:
-    """Have the script do something; return its answer."""
-    committed = await worker.node.hub.commit(room, [Op(op, user, d)])
-    assert committed.replies[0][:1] == b"+", committed.replies
-    return orjson.loads(committed.replies[0][1:])
-
-
-async def check(worker: harness.Worker, room: str) -> dict[str, int]:
-    """Recompute every invariant of the room; return how often each was."""
-    found = await run(worker, room, "sys.check")
-    assert "broken" not in found, found
-    counted: dict[str, int] = found["counted"]
-    return counted
-
-
-async def pass_time(workers: Workers, room: str, ms: int) -> None:
-    """Let time pass at the store, and run what is due."""
-    for worker in workers:
-        worker.node.store.skew_ms += ms
-    while True:
-        committed = await workers[0].node.hub.commit(room, [])
-        if not committed.due_ms or committed.due_ms > committed.now_ms:
-            return
-
-
-async def service(
-    worker: harness.Worker, room: str, op: str, *, key: str | None = None, **d: Any
-) -> dict[str, Any]:
-    """Send a command as the back end; return the reply item."""
-    command = {"op": op, "id": 1, "d": d} | ({} if key is None else {"key": key})
-    async with (
-        aiohttp.ClientSession(headers=_bearer(worker)) as session,
-        session.post(f"{worker.http}/api/rooms/{room}/commands", json=command) as response,
-    ):
-        reply: dict[str, Any] = (await response.json())["replies"][0]
-        return reply
-
-
 async def rest(
     worker: harness.Worker, path: str, body: Any = None, **headers: str
 ) -> tuple[int, Any]:
     """Call a REST route as the back end; return the status and the answer or the error."""
-    async with aiohttp.ClientSession(headers=_bearer(worker) | headers) as session:
+    async with aiohttp.ClientSession(headers=bearer(worker) | headers) as session:
         data = body if isinstance(body, bytes) else orjson.dumps(body)
         sent = session.get if body is None else session.post
         options = {} if body is None else {"data": data}
         async with sent(f"{worker.http}/api{path}", **options) as response:  # type: ignore[arg-type]
             return response.status, await response.json()
-
-
-def _bearer(worker: harness.Worker) -> dict[str, str]:
-    return {"Authorization": f"Bearer {worker.token('*', 'service', 'shop')}"}
 
 
 async def topup(worker: harness.Worker, user: str, amount: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
@@ -20,10 +20,25 @@ from liveroom.auth.tokens import mint
 from liveroom.config import Settings, load
 from liveroom.node import Node
 from liveroom.plugin.spec import Plugin
+from liveroom.store.port import Op
 from liveroom.web.app import Web
 
 
-__all__ = ["SECRET", "Client", "StartWorker", "Worker", "running_worker"]
+__all__ = [
+    "SECRET",
+    "Client",
+    "Pair",
+    "StartWorker",
+    "Worker",
+    "bearer",
+    "check",
+    "commit",
+    "pass_time",
+    "run",
+    "running_worker",
+    "service",
+    "until",
+]
 
 SECRET = "correct-horse-battery-staple-0123456789"
 JSON, MSGPACK = "liveroom.v1.json", "liveroom.v1.msgpack"
@@ -96,6 +111,7 @@ class Worker:
         await self.web.close()
 
 
+Pair = tuple[Worker, Worker]
 StartWorker = Callable[..., Awaitable[Worker]]
 
 
@@ -113,6 +129,69 @@ async def running_worker(
         yield worker
     finally:
         await worker.aclose()
+
+
+# What a test does at the store, past the wire, and as the back end.
+
+
+async def commit(worker: Worker, room: str, *ops: Op) -> list[Any]:
+    """Commit operations as features do; return their answers."""
+    committed = await worker.node.hub.commit(room, ops)
+    assert all(reply[:1] == b"+" for reply in committed.replies), committed.replies
+    return [orjson.loads(reply[1:]) for reply in committed.replies]
+
+
+async def run(worker: Worker, room: str, op: str, user: str = "", /, **d: Any) -> Any:
+    """Have the script do something; return its answer."""
+    (answer,) = await commit(worker, room, Op(op, user, d))
+    return answer
+
+
+async def check(worker: Worker, room: str) -> dict[str, int]:
+    """Recompute every invariant of the room; return how often each was."""
+    found = await run(worker, room, "sys.check")
+    assert "broken" not in found, found
+    counted: dict[str, int] = found["counted"]
+    return counted
+
+
+async def pass_time(workers: Worker | Sequence[Worker], room: str, ms: int) -> None:
+    """Let time pass at the store, and run what is due."""
+    several = (workers,) if isinstance(workers, Worker) else workers
+    for worker in several:
+        worker.node.store.skew_ms += ms
+    while True:
+        committed = await several[0].node.hub.commit(room, [])
+        if not committed.due_ms or committed.due_ms > committed.now_ms:
+            return
+
+
+def bearer(worker: Worker) -> dict[str, str]:
+    """Return the headers of the commerce back end."""
+    return {"Authorization": f"Bearer {worker.token('*', 'service', 'shop')}"}
+
+
+async def service(
+    worker: Worker, room: str, op: str, *, key: str | None = None, **d: Any
+) -> dict[str, Any]:
+    """Send a command as the commerce back end; return the reply item."""
+    command = {"op": op, "id": 1, "d": d} | ({} if key is None else {"key": key})
+    url = f"{worker.http}/api/rooms/{room}/commands"
+    async with (
+        aiohttp.ClientSession(headers=bearer(worker)) as session,
+        session.post(url, json=command) as response,
+    ):
+        reply: dict[str, Any] = (await response.json())["replies"][0]
+        return reply
+
+
+async def until(true: Callable[[], Awaitable[object]]) -> None:
+    """Ask until the answer is yes."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            if await true():
+                return
+            await asyncio.sleep(0.01)
 
 
 class Client:

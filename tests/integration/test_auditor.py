@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
 from typing import Any
 
-import aiohttp
 import orjson
 import pytest
 
 import harness
+from drops import topup
+from harness import until
 from liveroom import Op, Plugin
 from liveroom.auditing import Report, run_audit
 from liveroom.config import load
@@ -79,15 +79,6 @@ async def do(worker: harness.Worker, scope: str, op: str, user: str = "u", /, **
     return orjson.loads(committed.replies[0][1:])
 
 
-async def until(check: Callable[[], Awaitable[object]]) -> None:
-    """Ask until the answer is yes."""
-    async with asyncio.timeout(harness.PATIENCE_S):
-        while True:
-            if await check():
-                return
-            await asyncio.sleep(0.01)
-
-
 def metric(worker: harness.Worker, name: str, **labels: str) -> float:
     """Return a metric's value, 0 if it was never counted; without labels the sum over them."""
     shown = ",".join(f'{label}="{value}"' for label, value in labels.items())
@@ -109,18 +100,6 @@ async def audit(worker: harness.Worker) -> None:
     """Have a worker audit now, as it does by itself every `audit_every_s`."""
     auditor = next(p for p in worker.node.manager.plugins if isinstance(p, Auditor))
     await auditor.audit()
-
-
-async def topup(worker: harness.Worker, user: str, amount: int) -> None:
-    """Give a user money, as the back end does."""
-    command = {"op": "wallet.topup", "id": 1, "key": f"t-{user}", "d": {"user": user}}
-    command["d"]["amount"] = amount  # type: ignore[index]
-    headers = {"Authorization": f"Bearer {worker.token('*', 'service', 'shop')}"}
-    async with (
-        aiohttp.ClientSession(headers=headers) as session,
-        session.post(f"{worker.http}/api/rooms/any/commands", json=command) as response,
-    ):
-        assert "d" in (await response.json())["replies"][0]
 
 
 # What is wrong.

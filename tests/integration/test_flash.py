@@ -11,11 +11,10 @@ import orjson
 import pytest
 
 import harness
+from harness import Pair, pass_time, run, service
 from liveroom import Op, Plugin
 from liveroom.features.flash import MAX_PER_USER, MAX_TOTAL
 
-
-Pair = tuple[harness.Worker, harness.Worker]
 
 HOLD_MS = 300_000
 RUN_MS = 600_000
@@ -38,17 +37,13 @@ heed('buy', function(user, amount) write('HINCRBY', key('hand:paid'), user, amou
 """
 
 
+PLUGINS = (Hand,)
+
+
 @pytest.fixture
 async def shop(store_url: str, start_worker: harness.StartWorker) -> harness.Worker:
     """One worker on the store."""
     return await start_worker(store_url, plugins=[Hand()])
-
-
-@pytest.fixture
-async def pair(store_url: str, start_worker: harness.StartWorker) -> Pair:
-    """Two workers on the store."""
-    first, second = [await start_worker(store_url, plugins=[Hand()]) for _ in range(2)]
-    return first, second
 
 
 def sale(**changes: Any) -> dict[str, Any]:
@@ -72,13 +67,6 @@ async def open_sale(worker: harness.Worker, room: str, **changes: Any) -> Any:
     host = await open_shop(worker, room)
     await host.ask("flash.arm", key="arm", **sale(**changes))
     return host
-
-
-async def run(worker: harness.Worker, room: str, op: str, **d: Any) -> Any:
-    """Have the script do something; return its answer."""
-    committed = await worker.node.hub.commit(room, [Op(op, "", d)])
-    assert committed.replies[0][:1] == b"+", committed.replies
-    return orjson.loads(committed.replies[0][1:])
 
 
 async def stock_of(worker: harness.Worker, room: str, sku: str = "k1") -> dict[str, Any]:
@@ -108,32 +96,6 @@ async def check(worker: harness.Worker, room: str) -> None:
     found = await run(worker, room, "sys.check")
     assert "broken" not in found, found
     assert found["counted"]["flash.sum"]
-
-
-async def pass_time(workers: harness.Worker | Pair, room: str, ms: int) -> None:
-    """Let time pass at the store, and run what is due."""
-    both = workers if isinstance(workers, tuple) else (workers,)
-    for worker in both:
-        worker.node.store.skew_ms += ms
-    while True:
-        committed = await both[0].node.hub.commit(room, [])
-        if not committed.due_ms or committed.due_ms > committed.now_ms:
-            return
-
-
-async def service(
-    worker: harness.Worker, room: str, op: str, *, key: str | None = None, **d: Any
-) -> dict[str, Any]:
-    """Send a command as the commerce back end; return the reply item."""
-    command = {"op": op, "id": 1, "d": d} | ({} if key is None else {"key": key})
-    headers = {"Authorization": f"Bearer {worker.token('*', 'service', 'shop')}"}
-    url = f"{worker.http}/api/rooms/{room}/commands"
-    async with (
-        aiohttp.ClientSession(headers=headers) as session,
-        session.post(url, json=command) as response,
-    ):
-        reply: dict[str, Any] = (await response.json())["replies"][0]
-        return reply
 
 
 async def reserve(client: harness.Client, key: str = "k", **d: Any) -> str:

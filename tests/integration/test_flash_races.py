@@ -8,16 +8,14 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-import aiohttp
 import orjson
 import pytest
 
 import harness
+from harness import Pair, check, service
 from liveroom import Op, Plugin
 from liveroom.store.port import Batch, Committed
 
-
-Pair = tuple[harness.Worker, harness.Worker]
 
 SEEDS = int(os.environ.get("LIVEROOM_TEST_SEEDS", "5"))
 UNASKED = "liveroom_flash_refused_unasked_total"
@@ -34,11 +32,7 @@ ops['hand.break'] = function() error('on purpose') end
 """
 
 
-@pytest.fixture
-async def pair(store_url: str, start_worker: harness.StartWorker) -> Pair:
-    """Two workers on the store."""
-    first, second = [await start_worker(store_url, plugins=[Hand()]) for _ in range(2)]
-    return first, second
+PLUGINS = (Hand,)
 
 
 async def open_room(worker: harness.Worker, room: str, *skus: str) -> harness.Client:
@@ -83,24 +77,6 @@ async def counts(worker: harness.Worker, room: str, sku: str = "k1") -> tuple[in
     assert found["available"] + found["reserved"] + found["sold"] == found["total"], found
     assert min(found["available"], found["reserved"], found["sold"]) >= 0, found
     return found["available"], found["reserved"], found["sold"]
-
-
-async def check(worker: harness.Worker, room: str) -> None:
-    """Recompute every invariant of the room."""
-    found = await ask(worker, room, "sys.check")
-    assert "broken" not in found, found
-
-
-async def service(worker: harness.Worker, room: str, op: str, **d: Any) -> dict[str, Any]:
-    """Send a command as the commerce back end; return the reply item."""
-    headers = {"Authorization": f"Bearer {worker.token('*', 'service', 'shop')}"}
-    url = f"{worker.http}/api/rooms/{room}/commands"
-    async with (
-        aiohttp.ClientSession(headers=headers) as session,
-        session.post(url, json={"op": op, "id": 1, "d": d}) as response,
-    ):
-        reply: dict[str, Any] = (await response.json())["replies"][0]
-        return reply
 
 
 def unasked(worker: harness.Worker) -> float:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import orjson
 import pytest
 
 import harness
+from harness import Pair, run
 from liveroom import Op, Plugin
-
-
-Pair = tuple[harness.Worker, harness.Worker]
 
 
 class Ear(Plugin):
@@ -26,30 +23,12 @@ ops['ear.write'] = function(op) write(op.d.verb, key(op.d.key), unpack(op.d.args
 """
 
 
-@pytest.fixture
-async def pair(store_url: str, start_worker: harness.StartWorker) -> Pair:
-    """Two workers on the store."""
-    first, second = [await start_worker(store_url, plugins=[Ear()]) for _ in range(2)]
-    return first, second
-
-
-@pytest.fixture
-async def alone(embedded_url: str, start_worker: harness.StartWorker) -> harness.Worker:
-    """One worker, for what does not touch Lua."""
-    return await start_worker(embedded_url, plugins=[Ear()])
-
-
-async def act(worker: harness.Worker, room: str, op: str, **d: Any) -> dict[str, Any]:
-    """Commit one operation and return its answer."""
-    reply = (await worker.node.hub.commit(room, [Op(op, "", d)])).replies[0]
-    assert reply[:1] == b"+", reply
-    answer: dict[str, Any] = orjson.loads(reply[1:])
-    return answer
+PLUGINS = (Ear,)
 
 
 async def broken(worker: harness.Worker, room: str) -> list[str]:
     """Return what the checks find wrong."""
-    found = (await act(worker, room, "sys.check")).get("broken") or []
+    found = (await run(worker, room, "sys.check")).get("broken") or []
     return [row["what"] for row in found if row["what"].startswith("follow")]
 
 
@@ -91,7 +70,7 @@ async def test_follow_is_shown_and_told_the_first_time_only(pair: Pair, room: st
     shown = {item["d"]["user"]["id"]: item["d"]["user"] for item in viewer.events("viewer.follow")}
     assert shown.keys() == {"vi", "ot"}
     assert shown["ot"] == {"id": "ot", "name": shown["ot"]["name"], "role": "viewer"}
-    assert await act(first, room, "ear.heard") == {"vi": "1", "ot": "1"}
+    assert await run(first, room, "ear.heard") == {"vi": "1", "ot": "1"}
     assert await broken(first, room) == []
 
 
@@ -110,7 +89,7 @@ async def test_follow_total_is_exact_over_two_workers(pair: Pair, room: str) -> 
 
     late = await second.join(room)
     assert {"total": 5} in [item["d"] for item in late.hello["states"] if item["st"] == "followers"]
-    assert await act(first, room, "ear.heard") == dict.fromkeys(users, "1")
+    assert await run(first, room, "ear.heard") == dict.fromkeys(users, "1")
     assert await broken(first, room) == []
 
 
@@ -186,6 +165,6 @@ async def test_follow_check_finds_what_was_bent(
     await viewer.state("shares")
     assert await broken(alone, room) == []
 
-    await act(alone, room, "ear.write", verb=verb, key=name, args=args)
+    await run(alone, room, "ear.write", verb=verb, key=name, args=args)
 
     assert what in await broken(alone, room)

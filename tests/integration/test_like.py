@@ -5,18 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 
-import pytest
-
 import harness
-
-
-Pair = tuple[harness.Worker, harness.Worker]
-
-
-@pytest.fixture
-async def pair(store_url: str, start_worker: harness.StartWorker) -> Pair:
-    """Two workers on the store."""
-    return await start_worker(store_url), await start_worker(store_url)
+from harness import Pair
 
 
 def shed(client: harness.Client, kind: str) -> int:

@@ -14,14 +14,13 @@ import orjson
 import pytest
 
 import harness
+from harness import Pair
 from liveroom import Op, Plugin
 from liveroom.core.position import Position
 from liveroom.errors import StoreUnavailable
 from liveroom.features.lottery import Lottery
 from liveroom.verify_draw import verify
 
-
-Pair = tuple[harness.Worker, harness.Worker]
 
 LEASE_OVER_MS = 16_000
 DAY_MS = 86_400_000
@@ -40,17 +39,7 @@ ops['hand.read'] = function(op) return {value = call(op.d.verb, key(op.d.key), u
 """
 
 
-@pytest.fixture
-async def pair(store_url: str, start_worker: harness.StartWorker) -> Pair:
-    """Two workers on the store."""
-    first, second = [await start_worker(store_url, plugins=[Hand()]) for _ in range(2)]
-    return first, second
-
-
-@pytest.fixture
-async def alone(embedded_url: str, start_worker: harness.StartWorker) -> harness.Worker:
-    """One worker, for what does not touch Lua or is the same on every store."""
-    return await start_worker(embedded_url, plugins=[Hand()])
+PLUGINS = (Hand,)
 
 
 def rules(**changes: Any) -> dict[str, Any]:

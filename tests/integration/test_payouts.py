@@ -10,14 +10,13 @@ import pytest
 
 import harness
 from drops import Hand, balance_of, run, shard_sums
+from harness import Pair
 from liveroom import Op, Plugin, failpoints
 from liveroom.errors import CommandError
 from liveroom.features.payouts import STALE_MS, Payouts
 from liveroom.features.shards import shard_of
 from liveroom.features.wallet import Wallet
 
-
-Pair = tuple[harness.Worker, harness.Worker]
 
 PLACES = ("payout.found", "payout.credited", "payout.noted")
 
@@ -38,13 +37,8 @@ end
 """
 
 
-@pytest.fixture
-async def pair(store_url: str, start_worker: harness.StartWorker) -> Pair:
-    """Two workers on the store."""
-    first, second = [
-        await start_worker(store_url, plugins=[Till(), Hand()], dev=False) for _ in range(2)
-    ]
-    return first, second
+PLUGINS = (Till, Hand)
+WORKER_SETTINGS = {"dev": False}
 
 
 @pytest.fixture

@@ -11,10 +11,9 @@ import orjson
 import pytest
 
 import harness
+from harness import Pair, run
 from liveroom import Op, Plugin
 
-
-Pair = tuple[harness.Worker, harness.Worker]
 
 MINUTE_MS = 60_000
 DAY_MS = 24 * 60 * MINUTE_MS
@@ -35,17 +34,7 @@ due.clog = function(id) if call('EXISTS', key('clog')) == 1 then at('clog', id, 
 """
 
 
-@pytest.fixture
-async def pair(store_url: str, start_worker: harness.StartWorker) -> Pair:
-    """Two workers on the store."""
-    first, second = [await start_worker(store_url, plugins=[Hand()]) for _ in range(2)]
-    return first, second
-
-
-@pytest.fixture
-async def alone(embedded_url: str, start_worker: harness.StartWorker) -> harness.Worker:
-    """One worker, for what does not touch Lua."""
-    return await start_worker(embedded_url, plugins=[Hand()])
+PLUGINS = (Hand,)
 
 
 def lunch(**changes: Any) -> dict[str, Any]:
@@ -53,17 +42,9 @@ def lunch(**changes: Any) -> dict[str, Any]:
     return {"poll": "lunch", "title": "Lunch?", "options": ["面", "饭", "Soup"]} | changes
 
 
-async def act(worker: harness.Worker, room: str, op: str, **d: Any) -> dict[str, Any]:
-    """Commit one operation and return its answer."""
-    reply = (await worker.node.hub.commit(room, [Op(op, "", d)])).replies[0]
-    assert reply[:1] == b"+", reply
-    answer: dict[str, Any] = orjson.loads(reply[1:])
-    return answer
-
-
 async def broken(worker: harness.Worker, room: str, **args: Any) -> list[dict[str, Any]]:
     """Return what the polls' checks find wrong."""
-    found = (await act(worker, room, "sys.check", **args)).get("broken") or []
+    found = (await run(worker, room, "sys.check", **args)).get("broken") or []
     return [row for row in found if row["what"].startswith("poll")]
 
 
@@ -329,7 +310,7 @@ async def test_poll_takes_no_vote_at_its_end_though_the_timer_is_late(
     """The vote is judged by the script's clock; the next poll may open all the same."""
     first, _ = pair
     host = await asked(first, room, seconds=15)
-    await act(first, room, "hand.clog")
+    await run(first, room, "hand.clog")
     vote = Op("poll.vote", "late", {"poll": "lunch", "options": [0]})
 
     await at_ms(pair, room, 15_000)
@@ -342,7 +323,7 @@ async def test_poll_takes_no_vote_at_its_end_though_the_timer_is_late(
     closed = await host.event("poll.closed", poll="lunch", by="")
     opened = await host.event("poll.opened", poll="next")
     assert (closed["d"]["voters"], opened["seq"]) == (0, closed["seq"] + 1)
-    await act(first, room, "hand.write", verb="DEL", key="clog", args=[])
+    await run(first, room, "hand.write", verb="DEL", key="clog", args=[])
     await host.ask("poll.close", poll="next")
     await host.event("poll.closed", poll="next")
     assert len(host.events("poll.closed")) == 2
@@ -410,11 +391,11 @@ async def test_poll_is_forgotten_in_steps(pair: Pair, room: str) -> None:
     await at_ms(pair, room, 11 * MINUTE_MS)
     await viewer.state("poll:lunch", lambda d: d is None)
     assert shown((await second.join(room)).hello, "poll:lunch") is None
-    assert (await act(first, room, "hand.votes", poll="lunch"))["n"] == 1
+    assert (await run(first, room, "hand.votes", poll="lunch"))["n"] == 1
     assert await broken(first, room) == []
 
     await at_ms(pair, room, DAY_MS + MINUTE_MS)
-    assert (await act(first, room, "hand.votes", poll="lunch"))["n"] == 0
+    assert (await run(first, room, "hand.votes", poll="lunch"))["n"] == 0
     assert await host.ask("poll.close", poll="lunch") == result
     assert (await host.ask("poll.result", poll="lunch"))["tally"] == [0, 1, 0]
     assert await viewer.refused("poll.vote", poll="lunch", options=[1]) == "ended"
@@ -541,7 +522,7 @@ async def test_poll_check_finds_what_was_bent(
         await alone.node.hub.commit(room, [vote])
     assert await broken(alone, room) == []
 
-    await act(alone, room, "hand.write", verb=verb, key=name, args=args)
+    await run(alone, room, "hand.write", verb=verb, key=name, args=args)
 
     assert what in {row["what"] for row in await broken(alone, room)}
 
@@ -554,9 +535,9 @@ async def test_poll_check_counts_very_many_votes_only_when_asked(
     many = [str(n) for n in range(20_001)]
     for start in range(0, len(many), 2000):
         pairs = [text for user in many[start : start + 2000] for text in (user, "0")]
-        await act(alone, room, "hand.write", verb="HSET", key="votes:lunch", args=pairs)
+        await run(alone, room, "hand.write", verb="HSET", key="votes:lunch", args=pairs)
     bent = ["tally", "[20000,1,0]", "voters", str(len(many))]
-    await act(alone, room, "hand.write", verb="HSET", key="poll:lunch", args=bent)
+    await run(alone, room, "hand.write", verb="HSET", key="poll:lunch", args=bent)
 
     sums = {row["what"] for row in await broken(alone, room)}
     assert "poll.votes" not in sums

@@ -6,28 +6,13 @@ import asyncio
 from typing import Any
 
 import orjson
-import pytest
 
 import harness
+from harness import Pair, commit
 from liveroom import Op
 
 
-Pair = tuple[harness.Worker, harness.Worker]
-
 PAUSE_MS = 60_000
-
-
-@pytest.fixture
-async def pair(store_url: str, start_worker: harness.StartWorker) -> Pair:
-    """Two workers on the store."""
-    return await start_worker(store_url), await start_worker(store_url)
-
-
-async def commit(worker: harness.Worker, room: str, *ops: Op) -> list[Any]:
-    """Commit operations as the feature does; return their answers."""
-    committed = await worker.node.hub.commit(room, ops)
-    assert all(reply[:1] == b"+" for reply in committed.replies), committed.replies
-    return [orjson.loads(reply[1:]) for reply in committed.replies]
 
 
 async def broken(worker: harness.Worker, room: str) -> list[Any]:

@@ -7,14 +7,12 @@ from typing import Any
 
 import aiohttp
 import orjson
-import pytest
 
 import harness
+from harness import Pair, commit, pass_time
 from liveroom import Op
 from liveroom.core.position import Position
 
-
-Pair = tuple[harness.Worker, harness.Worker]
 
 KEPT_MS = 600_000
 
@@ -24,19 +22,6 @@ CHOICE: dict[str, Any] = {
 RIDDLE: dict[str, Any] = {
     "quiz": "r1", "question": "夜里亮？", "riddle": ["Mondlicht", "月亮"], "seconds": 60,
 }  # fmt: skip
-
-
-@pytest.fixture
-async def pair(store_url: str, start_worker: harness.StartWorker) -> Pair:
-    """Two workers on the store."""
-    return await start_worker(store_url), await start_worker(store_url)
-
-
-async def commit(worker: harness.Worker, room: str, *ops: Op) -> list[Any]:
-    """Commit operations as the feature does; return their answers."""
-    committed = await worker.node.hub.commit(room, ops)
-    assert all(reply[:1] == b"+" for reply in committed.replies), committed.replies
-    return [orjson.loads(reply[1:]) for reply in committed.replies]
 
 
 async def broken(worker: harness.Worker, room: str) -> list[Any]:
@@ -50,12 +35,6 @@ async def broken(worker: harness.Worker, room: str) -> list[Any]:
 def answer_of(user: str, quiz: str, option: int) -> Op:
     """Return what the script is asked when a user answers."""
     return Op("quiz.answer", user, {"quiz": quiz, "name": user.upper(), "_option": option})
-
-
-async def pass_time(worker: harness.Worker, room: str, ms: int) -> None:
-    """Move the worker's time on and have what is due done."""
-    worker.node.store.skew_ms += ms
-    await worker.node.hub.commit(room, [])
 
 
 async def start(

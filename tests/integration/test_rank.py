@@ -6,33 +6,15 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-import orjson
-import pytest
-
 import harness
+from harness import Pair, commit
 from liveroom import Op
 from liveroom.features.like import Likes
-
-
-Pair = tuple[harness.Worker, harness.Worker]
-
-
-@pytest.fixture
-async def pair(store_url: str, start_worker: harness.StartWorker) -> Pair:
-    """Two workers on the store."""
-    return await start_worker(store_url), await start_worker(store_url)
 
 
 def likes_of(worker: harness.Worker) -> Likes:
     """Return the worker's feature, which tells who liked every two seconds."""
     return next(p for p in worker.node.manager.plugins if isinstance(p, Likes))
-
-
-async def commit(worker: harness.Worker, room: str, *ops: Op) -> list[Any]:
-    """Commit operations as features do; return their answers."""
-    committed = await worker.node.hub.commit(room, ops)
-    assert all(reply[:1] == b"+" for reply in committed.replies), committed.replies
-    return [orjson.loads(reply[1:]) for reply in committed.replies]
 
 
 async def broken(worker: harness.Worker, room: str) -> list[Any]:

@@ -18,6 +18,8 @@ from liveroom.rehearsal.report import Report, lines
 from liveroom.rehearsal.run import Demo, rehearse_as
 from liveroom.rehearsal.wire import Refused, address_of
 from liveroom.shows import Show, read_toml
+from liveroom_plugins.coupons import Coupons
+from liveroom_plugins.redpackets import RedPackets
 
 
 SHOW = """
@@ -59,6 +61,39 @@ cue = "bye"
 op = "notice.set"
 d = { text = "bye" }
 """
+DROPS = """
+[[cues]]
+cue = "drop"
+after = "poll"
+at_s = 1
+op = "coupon.drop"
+d = { drop = "d", title = "1 off", quota = 3, kind = "amount", value = 100, valid_s = 60, seconds = 60 }
+[[cues]]
+cue = "drop-over"
+after = "drop"
+at_s = 40
+op = "coupon.stop"
+d = { drop = "d" }
+[[cues]]
+cue = "rain"
+after = "drop"
+op = "coupon.rain"
+[cues.d]
+rain = "r"
+title = "1 off"
+quota = 2
+kind = "percent"
+value = 1
+valid_s = 60
+seconds = 1
+drops = 2
+over_s = 1
+[[cues]]
+cue = "packet"
+after = "drop"
+op = "redpacket.send"
+d = { packet = "p", total = 10, shares = 2, split = "random" }
+"""
 
 
 def scene(*workers: harness.Worker, room: str, viewers: int = 20, speed: float = 100.0) -> Scene:
@@ -94,6 +129,24 @@ async def test_rehearsal_plays_a_show_to_its_end(
     checks = {check.name: check.detail for check in report.checks}
     assert {"poll:p", "lottery:l", "lottery:l proof", "invariants of the room"} <= checks.keys()
     assert set(report.cues.jitter_ms) == {"shelf", "poll", "result", "draw", "now", "bye"}
+
+
+async def test_rehearsal_of_coupons_and_red_packets(
+    embedded_url: str, start_worker: harness.StartWorker, room: str
+) -> None:
+    """Viewers claim and grab; no coupon is issued beyond the quota, and the packet adds up."""
+    plugins = [Coupons(), RedPackets()]
+    worker = await start_worker(embedded_url, plugins=plugins)
+
+    report = await rehearse(read_toml(SHOW + DROPS), scene(worker, room=room), quiet)
+
+    assert report.ok, "\n".join(lines(report))
+    assert report.activities["coupon:d"] == {"quota": 3, "claimed": 3}
+    assert report.activities["coupon:r-2"] == {"quota": 2, "claimed": 2}
+    grabbed = {"shares": 2, "taken": 2, "grabbed": 10, "refunded": 0}
+    assert report.activities["redpacket:p"] == grabbed
+    checks = {check.name for check in report.checks}
+    assert {"coupon:d", "coupon:r-1 adds up", "redpacket:p adds up"} <= checks
 
 
 async def test_rehearsal_outlives_lost_connections(
@@ -195,9 +248,9 @@ sys.exit(run(load(environ={}, overrides={"log_level": "error"}), demo))
 
 
 async def test_rehearsal_brings_its_own_engine(tmp_path: Path) -> None:
-    """Two workers on a store of their own; the report is written and the exit status tells."""
+    """Two workers on a store of their own, with the plugins of the cues; the exit status tells."""
     show, told = tmp_path / "show.toml", tmp_path / "report.json"
-    show.write_text(SHOW)
+    show.write_text(SHOW + DROPS)
 
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", RUN, str(show), str(told),
@@ -210,4 +263,4 @@ async def test_rehearsal_brings_its_own_engine(tmp_path: Path) -> None:
     assert said.splitlines()[-1] == "ok"
     report = orjson.loads(told.read_bytes())
     assert report["ok"]
-    assert (report["workers"], report["joined"], report["cues"]["fired"]) == (2, 5, 6)
+    assert (report["workers"], report["joined"], report["cues"]["fired"]) == (2, 5, 10)

@@ -9,13 +9,11 @@ import aiohttp
 import pytest
 
 import harness
+from harness import Pair
 from liveroom import Body, Call, Commit, Op, Plugin, Surface, command
 from liveroom.auth.claims import Role
 from liveroom.features.rundown import Rundown
 from liveroom.shows import read_json, read_toml, write_json, write_toml
-
-
-Pair = tuple[harness.Worker, harness.Worker]
 
 
 def notice(cue: str, **timing: Any) -> dict[str, Any]:
@@ -63,12 +61,6 @@ async def expect_sound(host: harness.Client) -> None:
     """Check the room's invariants."""
     found = await host.ask("audit.check")
     assert found["sound"], found["broken"]
-
-
-@pytest.fixture
-async def pair(store_url: str, start_worker: harness.StartWorker) -> Pair:
-    """Two workers on one store."""
-    return await start_worker(store_url), await start_worker(store_url)
 
 
 # A show.

@@ -6,17 +6,14 @@ import asyncio
 import random
 from typing import Any
 
-import aiohttp
 import orjson
 import pytest
 
 import harness
+from harness import Pair, service
 from liveroom import Op, Plugin
 from liveroom.features.shelf import MAX_ITEMS, MAX_SKUS, MAX_STOCK
 from liveroom.features.wallet import MAX_AMOUNT
-
-
-Pair = tuple[harness.Worker, harness.Worker]
 
 
 class Sale(Plugin):
@@ -34,17 +31,7 @@ ops['sale.skus'] = function() return hash('skus') end
 """
 
 
-@pytest.fixture
-async def pair(store_url: str, start_worker: harness.StartWorker) -> Pair:
-    """Two workers on the store."""
-    first, second = [await start_worker(store_url, plugins=[Sale()]) for _ in range(2)]
-    return first, second
-
-
-@pytest.fixture
-async def alone(embedded_url: str, start_worker: harness.StartWorker) -> harness.Worker:
-    """One worker, for what does not touch Lua."""
-    return await start_worker(embedded_url, plugins=[Sale()])
+PLUGINS = (Sale,)
 
 
 def lipstick(**changes: Any) -> dict[str, Any]:
@@ -71,18 +58,6 @@ async def broken(worker: harness.Worker, room: str) -> list[dict[str, Any]]:
     """Return what the shelf's checks find wrong."""
     found = orjson.loads((await act(worker, room, "sys.check"))[1:]).get("broken") or []
     return [row for row in found if row["what"].startswith("shelf")]
-
-
-async def service(worker: harness.Worker, room: str, op: str, **d: Any) -> dict[str, Any]:
-    """Send a command as the commerce back end; return the reply item."""
-    headers = {"Authorization": f"Bearer {worker.token('*', 'service', 'shop')}"}
-    url = f"{worker.http}/api/rooms/{room}/commands"
-    async with (
-        aiohttp.ClientSession(headers=headers) as session,
-        session.post(url, json={"op": op, "id": 1, "d": d}) as response,
-    ):
-        reply: dict[str, Any] = (await response.json())["replies"][0]
-        return reply
 
 
 def shown(hello: dict[str, Any], name: str) -> Any:

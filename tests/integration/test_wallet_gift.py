@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import aiohttp
 import orjson
 import pytest
 
 import harness
+from harness import Pair, service
 from liveroom import Op, Plugin
 from liveroom.core.position import Position
 from liveroom.features.wallet import MAX_AMOUNT, SHARDS
 
-
-Pair = tuple[harness.Worker, harness.Worker]
 
 COMBO_OVER_MS = 6000
 
@@ -30,11 +28,7 @@ ops['audit.ledger'] = function() return hash('ledger') end
 """
 
 
-@pytest.fixture
-async def pair(store_url: str, start_worker: harness.StartWorker) -> Pair:
-    """Two workers on the store whose books can be read."""
-    first, second = [await start_worker(store_url, plugins=[Audit()]) for _ in range(2)]
-    return first, second
+PLUGINS = (Audit,)
 
 
 async def read(worker: harness.Worker, scope: str, op: str) -> dict[str, int]:
@@ -47,21 +41,6 @@ async def read(worker: harness.Worker, scope: str, op: str) -> dict[str, int]:
 async def accounts(worker: harness.Worker) -> list[dict[str, int]]:
     """Return the accounts of every wallet shard."""
     return [await read(worker, f"~w{n:02d}", "audit.accounts") for n in range(SHARDS)]
-
-
-async def service(
-    worker: harness.Worker, room: str, op: str, *, key: str | None = None, **d: Any
-) -> dict[str, Any]:
-    """Send a command as the commerce back end; return the reply item."""
-    command = {"op": op, "id": 1, "d": d} | ({} if key is None else {"key": key})
-    headers = {"Authorization": f"Bearer {worker.token('*', 'service', 'shop')}"}
-    url = f"{worker.http}/api/rooms/{room}/commands"
-    async with (
-        aiohttp.ClientSession(headers=headers) as session,
-        session.post(url, json=command) as response,
-    ):
-        reply: dict[str, Any] = (await response.json())["replies"][0]
-        return reply
 
 
 async def rich(

@@ -17,6 +17,7 @@ import structlog
 from aiohttp import web
 
 import harness
+from harness import until
 from liveroom import Op, Plugin
 from liveroom.errors import ConfigError
 from liveroom.features.webhooks import Webhooks
@@ -204,15 +205,6 @@ async def counts(worker: harness.Worker, room: str) -> dict[str, int]:
     await host.close()
     del answer["entries"]
     return answer
-
-
-async def until(check: Callable[[], Awaitable[object]]) -> None:
-    """Ask until the answer is yes."""
-    async with asyncio.timeout(harness.PATIENCE_S):
-        while True:
-            if await check():
-                return
-            await asyncio.sleep(0.01)
 
 
 async def until_counted(worker: harness.Worker, room: str, **wanted: int) -> None:

@@ -9,46 +9,16 @@
 --   `flash:q:<n>`  sorted set  reservation -> until; those that ended early leave it at that time
 -- A reservation is called `n-user-tag`: where it is kept, whose it is, and 80 bits that nobody can guess.
 --
--- A batch reads a sale, and the users who ask, once, and writes them once (`save`): every handler goes
--- through `books`, and changes a book as its last act, when it cannot refuse any more.
+-- A batch reads a sale, and the users who ask, once, and writes them once: see `keep_books`.
 
 local PAGE = 64 -- expiries per script call
 local KEEP_MS = 600000 -- how long an ended sale is shown
 local ANSWER_MS = 604800000 -- how long the back end may ask what became of a reservation after that
 local MAX_SALES = 100
 local MAX_CHECKED = 5000
-local MOST_ARGS = 2000 -- of one call; even, as they come in pairs
 local TAG = 20 -- hexadecimal digits
 
-local books, shown_of, status_shown = {}, {}, {}
-
--- Handlers of others may close the room; a batch without any asks once.
-local alone, open
-local function is_open()
-  if alone == nil then
-    alone = true
-    for _, op in ipairs(request.o) do
-      if op.n ~= 'flash.reserve' and not string.find(op.n, '^flash%.') and not string.find(op.n, '^sys%.') then
-        alone = false
-      end
-    end
-  end
-  if open == nil or not alone then open = call('HGET', base, 'status') == 'open' end
-  return open
-end
-
--- Every reservation of the batch has to know its user: one call for all of them.
-local function fetch_users(book)
-  local asked, seen = {}, {}
-  for _, op in ipairs(request.o) do
-    if op.n == 'flash.reserve' and op.d.sku == book.s.sku and not seen[op.u] and #asked < 1000 then
-      seen[op.u], asked[#asked + 1] = true, op.u
-    end
-  end
-  if #asked == 0 then return end
-  local found = call('HMGET', key('flash:u:' .. book.n), unpack(asked))
-  for i, user in ipairs(asked) do book.raw[user] = found[i] end
-end
+local shown_of, status_shown = {}, {}
 
 local function user_of(book, user)
   local known = book.users[user]
@@ -76,12 +46,6 @@ local function stock_json(s)
     s.available, s.reserved, s.sold, s.per_user, status_of(s), s.starts, s.ends)
 end
 
-local function send(command, name, args)
-  for first = 1, #args, MOST_ARGS do
-    call(command, key(name), unpack(args, first, math.min(first + MOST_ARGS - 1, #args)))
-  end
-end
-
 local function save_users(book)
   local set, gone = {}, {}
   for user, u in pairs(book.changed) do
@@ -92,8 +56,8 @@ local function save_users(book)
       set[#set + 1] = u.units .. '|' .. u.live
     end
   end
-  send('HSET', 'flash:u:' .. book.n, set)
-  send('HDEL', 'flash:u:' .. book.n, gone)
+  call_in_parts('HSET', 'flash:u:' .. book.n, set)
+  call_in_parts('HDEL', 'flash:u:' .. book.n, gone)
 end
 
 -- Who has reserved in this batch, for the workers: they know then who may not be refused unasked, and
@@ -116,27 +80,13 @@ local function show_stock(book)
 end
 
 local function forget_changes(book)
-  book.dirty, book.changed, book.done = false, {}, {}
+  book.changed, book.done = {}, {}
   book.taken, book.units, book.queue = {}, {}, {} -- what was reserved, how many of each, until when
 end
 
-local function save(book)
-  if not book.dirty then return end
-  call('SET', key('flash:s:' .. book.n), cjson.encode(book.s), 'KEEPTTL')
-  save_users(book)
-  send('ZADD', 'flash:q:' .. book.n, book.queue)
-  send('HSET', 'flash:r:' .. book.n, book.done)
-  tell_taken(book)
-  show_stock(book)
+local function begin(book)
+  book.users, book.raw, book.ended = {}, {}, {}
   forget_changes(book)
-end
-
-local function open_book(n, s)
-  local book = {n = n, s = s, users = {}, raw = {}, ended = {}}
-  forget_changes(book)
-  books[n] = book
-  cache[#cache + 1] = function() save(book) end
-  return book
 end
 
 local function shown(sku)
@@ -147,16 +97,22 @@ local function shown(sku)
   return shown_of[sku]
 end
 
-local function book_of(n)
-  local book = books[n]
-  if book then return book end
-  local text = call('GET', key('flash:s:' .. n))
-  if not text then return nil end
-  book = open_book(n, cjson.decode(text))
+-- Every reservation of the batch has to know its user.
+local function fetch(book)
   shown(book.s.sku)
-  fetch_users(book)
-  return book
+  book.raw = fetch_askers('flash:u:' .. book.n, 'flash.reserve', 'sku', book.s.sku)
 end
+
+local function write_up(book)
+  save_users(book)
+  call_in_parts('ZADD', 'flash:q:' .. book.n, book.queue)
+  call_in_parts('HSET', 'flash:r:' .. book.n, book.done)
+  tell_taken(book)
+  show_stock(book)
+  forget_changes(book)
+end
+
+local books, book_of, open_book, save = keep_books('flash:s:', begin, fetch, write_up)
 
 local function newest(sku)
   local n = shown(sku)
@@ -165,13 +121,9 @@ local function newest(sku)
   return book
 end
 
--- Other states are kept up to date when the batch is over, and so is what tells their version.
 local function expect_seen(sku, wanted)
-  local name = 'stock:' .. sku
   local book = shown(sku) and books[shown(sku)]
-  if not wanted or not book or not book.dirty or states[name] ~= nil then return expect_version(name, wanted) end
-  local version = tonumber(call('HGET', key('stv'), name) or 0) + 1
-  if version ~= wanted then fail('version_conflict', name .. ' has changed', {version = version}) end
+  expect_version('stock:' .. sku, wanted, book and book.dirty)
 end
 
 -- Steering a sale.

@@ -36,7 +36,7 @@ ops['flash.reserve'] = function(op)
   local d = op.d
   local book, n, asker = newest(d.sku), d.n, op.u
   local s = book.s
-  if not is_open() then expect_open() end
+  expect_open()
   expect_running(s)
   if d.price and d.price ~= s.price then fail('version_conflict', 'the price is another', {price = s.price}) end
   integer(n, 'n', 1, 1000000)

@@ -79,6 +79,7 @@ class Director:
         """Connect, open the room, store the plan. Raises LiveroomError."""
         await self._connect()
         await self.ask("room.open", {"title": self._show.title or "Rehearsal"})
+        await self.ask("wallet.get", {})  # what a development server gives newcomers
         cues = [cue_fields(cue) for cue in self._show.cues]
         await self.ask("rundown.put", {"title": self._show.title, "cues": cues})
 

@@ -60,6 +60,10 @@ def prompt_of(name: str, d: State) -> Prompt | None:
             return Prompt(f"claim:{d['lottery']}", 1.0, 1.0)
         case "stock", "running":
             return Prompt(f"flash:{d['sale']}", 0.6, 2.0)
+        case "coupon", "running":
+            return Prompt(name, 0.6, 1.0 if "rain" in d else 2.0)
+        case "redpacket", "open":
+            return Prompt(name, 0.5, 2.0)
         case _:
             return None
 
@@ -77,6 +81,11 @@ def answer(prompt: Prompt, d: State, user: str, rng: Random) -> list[Move]:
             won = any(winner["user"] == user for winner in d.get("winners", ()))
             claim = {"lottery": d["lottery"], "contact": f"{user}@example.com"}
             return [Move("lottery.claim", claim, keyed=True)] if won else []
+        case "coupon":
+            claimed = Move("coupon.claim", {"drop": d["drop"]}, keyed=True)
+            return [*_conditions(d.get("conditions", {})), claimed]
+        case "redpacket":
+            return [Move("redpacket.grab", {"packet": d["packet"]}, keyed=True)]
         case _:
             n = rng.randint(1, min(2, d["per_user"]))
             buy = {"sku": d["sku"], "n": n, "price": d["price"]}
@@ -105,7 +114,7 @@ def _entry(d: State, rng: Random) -> dict[str, Any]:
 
 
 def _conditions(conditions: State) -> list[Move]:
-    """Return what meets the conditions of a draw, as far as a viewer can in a moment."""
+    """Return what meets the conditions of a draw or a drop, as far as a viewer can in a moment."""
     moves = []
     if "danmaku" in conditions:
         moves.append(Move("danmaku.send", {"text": conditions["danmaku"]}))

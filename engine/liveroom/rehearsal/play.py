@@ -11,7 +11,7 @@ from typing import Any
 from liveroom.errors import LiveroomError
 from liveroom.rehearsal.audience import Audience, Crowd, Outcome
 from liveroom.rehearsal.director import Director, RehearsalFailed, faster
-from liveroom.rehearsal.report import Check, Report, Tally, cues_of
+from liveroom.rehearsal.report import Check, Report, Tally, cues_of, issued
 from liveroom.rehearsal.shop import Shop
 from liveroom.rehearsal.wire import Address
 from liveroom.shows import Show
@@ -20,8 +20,8 @@ from liveroom.shows import Show
 __all__ = ["Scene", "Tokens", "rehearse"]
 
 _CLICK_S = 0.5
-_KINDS = ("poll", "quiz", "lottery", "stock")
-_BUSY = ("open", "frozen", "running")
+_KINDS = ("poll", "quiz", "lottery", "stock", "coupon", "redpacket")
+_BUSY = ("open", "frozen", "running", "countdown")
 _TAIL_S = 20.0
 _QUIET_S = 1.0
 
@@ -172,6 +172,9 @@ class _Rehearsal:
         for name, d in list(audience.view.last.items()):
             if name.startswith("lottery:") and d["status"] in ("drawn", "settled"):
                 checks.append(await self._shop.verify(d["lottery"], d))
+            if name.startswith("coupon:"):
+                shown = await self._director.ask("coupon.show", {"drop": d["drop"]})
+                checks.append(issued(name, shown))
         return checks
 
     async def _audit(self) -> Check:
@@ -203,6 +206,11 @@ def _activities(states: dict[str, Item]) -> dict[str, Item]:
             case "stock":
                 sold = ("total", "sold", "reserved", "available")
                 found[name] = {figure: d[figure] for figure in sold}
+            case "coupon":
+                found[name] = {figure: d[figure] for figure in ("quota", "claimed")}
+            case "redpacket":
+                taken = ("shares", "taken", "grabbed", "refunded")
+                found[name] = {figure: d[figure] for figure in taken if figure in d}
             case "qa":
                 found[name] = {"open": d["open"], "answered": d["answered"]}
             case _:

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from liveroom.rehearsal.audience import Audience, Outcome
 
 
-__all__ = ["Check", "Cues", "Report", "Tally", "cues_of", "lines"]
+__all__ = ["Check", "Cues", "Report", "Tally", "cues_of", "issued", "lines"]
 
 Item = dict[str, Any]
 
@@ -68,6 +68,7 @@ class Tally:
         self._users: dict[str, set[str]] = defaultdict(set)
         self.units: Counter[str] = Counter()
         self.paid: Counter[str] = Counter()
+        self.grabbed: Counter[str] = Counter()
         self.gifts = 0
 
     def take(self, outcome: Outcome) -> None:
@@ -79,6 +80,12 @@ class Tally:
                 self._users[f"{kind}:{move.d[kind]}"].add(outcome.user)
             case "flash.reserve":
                 self.units[f"stock:{d['sku']}"] += d["n"]
+            case "coupon.claim":
+                self.units[f"coupon:{d['drop']}"] += 1
+            case "redpacket.grab":
+                name = f"redpacket:{d['packet']}"
+                self.units[name] += 1
+                self.grabbed[name] += d["amount"]
             case "gift.send":
                 self.gifts += d["value"]
             case _:
@@ -101,6 +108,10 @@ class Tally:
                 yield _counted(name, told, d["answered"], unanswered["quiz.answer"])
             case "lottery":
                 yield _counted(name, told, d["entrants"], unanswered["lottery.enter"])
+            case "coupon":
+                yield _counted(name, self.units[name], d["claimed"], unanswered["coupon.claim"])
+            case "redpacket":
+                yield from self._packet_checks(name, d, unanswered["redpacket.grab"])
             case "stock":
                 spare = unanswered["flash.reserve"] * d["per_user"]
                 yield _counted(name, self.units[name], d["reserved"] + d["sold"], spare)
@@ -109,6 +120,24 @@ class Tally:
                 yield Check(f"{name} adds up", whole, f"{d['sold']} of {d['total']} sold")
             case _:
                 pass
+
+    def _packet_checks(self, name: str, d: Item, unanswered: int) -> Iterator[Check]:
+        if d["status"] != "done":
+            yield Check(name, ok=False, detail="it did not end")
+            return
+        yield _counted(name, self.units[name], d["taken"], unanswered)
+        spare = unanswered * d["total"]
+        yield _counted(f"{name} money", self.grabbed[name], d["grabbed"], spare)
+        whole = d["grabbed"] + d["refunded"] == d["total"]
+        detail = f"{d['grabbed']} grabbed + {d['refunded']} refunded, {d['total']} in all"
+        yield Check(f"{name} adds up", whole, detail)
+
+
+def issued(name: str, shown: Item) -> Check:
+    """Compare the coupons of a drop, as `coupon.show` counts them, with one another."""
+    states = sum(shown[state] for state in ("unused", "locked", "used", "expired"))
+    ok = shown["issued"] == states <= shown["quota"]
+    return Check(f"{name} adds up", ok, f"{shown['issued']} of {shown['quota']} issued")
 
 
 def _counted(name: str, told: int, found: int, unanswered: int) -> Check:

@@ -6,7 +6,7 @@ import contextlib
 import resource
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -18,6 +18,7 @@ from liveroom.config import Settings
 from liveroom.errors import ConfigError, LiveroomError
 from liveroom.log import setup
 from liveroom.rehearsal.play import Scene, Tokens, rehearse
+from liveroom.rehearsal.plugins import plugins_of
 from liveroom.rehearsal.report import Report, lines
 from liveroom.rehearsal.stage import stage
 from liveroom.rehearsal.wire import Address, address_of
@@ -84,7 +85,7 @@ async def rehearse_as(
     settings: Settings, demo: Demo, show: Show, say: Callable[[str], object]
 ) -> Report:
     """Rehearse a show where the options say. Raises LiveroomError."""
-    place = _there(settings, demo) if demo.url else _here(settings, demo)
+    place = _there(settings, demo) if demo.url else _here(settings, demo, show)
     async with place as (address, tokens):
         scene = Scene(
             addresses=[address],
@@ -98,8 +99,11 @@ async def rehearse_as(
 
 
 @contextlib.asynccontextmanager
-async def _here(settings: Settings, demo: Demo) -> AsyncIterator[tuple[Address, Tokens]]:
-    async with stage(settings, demo.workers) as (address, secret):
+async def _here(
+    settings: Settings, demo: Demo, show: Show
+) -> AsyncIterator[tuple[Address, Tokens]]:
+    made = replace(settings, plugins=plugins_of(show, settings))
+    async with stage(made, demo.workers) as (address, secret):
         yield address, _signed(secret, demo.room)
 
 

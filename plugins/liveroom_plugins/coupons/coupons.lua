@@ -15,31 +15,13 @@
 -- Read only: `followers`. A coupon is called `n-serial`; its code is `n-secret`, 100 bits that nobody
 -- can guess: whoever knows it has it, so it is in no event, no state and no trail.
 --
--- A batch reads a drop, and the users who ask, once, and writes them once (`save`): every handler goes
--- through `books`, and changes a book as its last act, when it cannot refuse any more.
+-- A batch reads a drop, and the users who ask, once, and writes them once: see `keep_books`.
 
 local KEEP_MS = 600000 -- how long an ended drop is shown
 local ANSWER_MS = 604800000 -- how long the back end may ask after the last coupon has expired
 local MAX_LIVE = 200
 local MOST_OWN = 100 -- codes that a user is shown
-local MOST_ARGS = 2000 -- of one call; even, as they come in pairs
-local NOBODY = '~' -- no user is called that: the event is for workers alone
 local ALPHABET = '0123456789ABCDEFGHJKMNPQRSTVWXYZ' -- no I, L, O, U
-
-local books, rained = {}, {}
-
--- Handlers of others may close the room; a batch without any asks once.
-local alone, open
-local function is_open()
-  if alone == nil then
-    alone = true
-    for _, op in ipairs(request.o) do
-      if not string.find(op.n, '^coupon%.') and not string.find(op.n, '^sys%.') then alone = false end
-    end
-  end
-  if open == nil or not alone then open = call('HGET', base, 'status') == 'open' end
-  return open
-end
 
 -- What a drop is at this instant, whatever timers have run or not.
 local function status_of(s)
@@ -78,12 +60,6 @@ local function show_drop(s)
   show('coupon:' .. s.drop, rules(s, {status = status_of(s), left = s.quota - s.issued, claimed = s.issued}))
 end
 
-local function send(command, name, args)
-  for first = 1, #args, MOST_ARGS do
-    call(command, key(name), unpack(args, first, math.min(first + MOST_ARGS - 1, #args)))
-  end
-end
-
 local function pairs_of(changed, value_of)
   local flat = {}
   for name, value in pairs(changed) do
@@ -118,58 +94,37 @@ end
 -- tell the user's other connections.
 local function tell_taken(book)
   if #book.queue == 0 then return end
-  emit_to(NOBODY, 'coupon.taken', string.format('{"drop":"%s","worker":"%s","valid_until_ms":%.0f,"users":["%s"],"coupons":["%s"]}',
+  emit_inside('coupon.taken', string.format('{"drop":"%s","worker":"%s","valid_until_ms":%.0f,"users":["%s"],"coupons":["%s"]}',
     book.s.drop, request.w, book.till, table.concat(book.takers, '","'), table.concat(book.serials, '","')))
 end
 
 local function forget_changes(book)
-  book.dirty, book.counted, book.changed, book.owned = false, {}, {}, {}
+  book.counted, book.changed, book.owned = {}, {}, {}
   book.queue, book.takers, book.serials = {}, {}, {} -- what was claimed, by whom
 end
 
-local function save(book)
-  if not book.dirty then return end
-  local n, s = book.n, book.s
-  show_drop(s)
-  call('SET', key('coupon:d:' .. n), cjson.encode(s), 'KEEPTTL')
-  send('HSET', 'coupon:u:' .. n, pairs_of(book.counted, tostring))
-  send('HSET', 'coupon:c:' .. n, pairs_of(book.changed, packed))
-  send('RPUSH', 'coupon:q:' .. n, book.queue)
+local function begin(book)
+  book.counts, book.records = {}, {}
+  forget_changes(book)
+end
+
+-- Everyone of the batch who claims has to be known.
+local function fetch(book)
+  book.counts = fetch_askers('coupon:u:' .. book.n, 'coupon.claim', 'drop', book.s.drop)
+end
+
+local function write_up(book)
+  local n = book.n
+  show_drop(book.s)
+  call_in_parts('HSET', 'coupon:u:' .. n, pairs_of(book.counted, tostring))
+  call_in_parts('HSET', 'coupon:c:' .. n, pairs_of(book.changed, packed))
+  call_in_parts('RPUSH', 'coupon:q:' .. n, book.queue)
   save_owned(book.owned)
   tell_taken(book)
   forget_changes(book)
 end
 
-local function open_book(n, s)
-  local book = {n = n, s = s, counts = {}, records = {}}
-  forget_changes(book)
-  books[n] = book
-  cache[#cache + 1] = function() save(book) end
-  return book
-end
-
--- Everyone of the batch who claims has to be known: one call for all of them.
-local function fetch_users(book)
-  local asked, seen = {}, {}
-  for _, op in ipairs(request.o) do
-    if op.n == 'coupon.claim' and op.d.drop == book.s.drop and not seen[op.u] and #asked < MOST_ARGS then
-      seen[op.u], asked[#asked + 1] = true, op.u
-    end
-  end
-  if #asked == 0 then return end
-  local found = call('HMGET', key('coupon:u:' .. book.n), unpack(asked))
-  for i, user in ipairs(asked) do book.counts[user] = tonumber(found[i] or 0) end
-end
-
-local function book_of(n)
-  local book = books[n]
-  if book then return book end
-  local text = call('GET', key('coupon:d:' .. n))
-  if not text then return nil end
-  book = open_book(n, cjson.decode(text))
-  fetch_users(book)
-  return book
-end
+local _, book_of, open_book, save = keep_books('coupon:d:', begin, fetch, write_up)
 
 local numbers = {}
 local function known(drop)
@@ -184,21 +139,14 @@ end
 
 local function count_of(book, user)
   local count = book.counts[user]
-  if not count then
-    count = tonumber(call('HGET', key('coupon:u:' .. book.n), user) or 0)
-    book.counts[user] = count
-  end
-  return count
+  if count == nil then count = call('HGET', key('coupon:u:' .. book.n), user) end
+  return tonumber(count or 0)
 end
 
 -- Steering a drop.
 
--- Other states are kept up to date when the batch is over, and so is what tells their version.
 local function expect_seen(book, wanted)
-  local name = 'coupon:' .. book.s.drop
-  if not wanted or not book.dirty or not news_of(book.s) or states[name] ~= nil then return expect_version(name, wanted) end
-  local version = tonumber(call('HGET', key('stv'), name) or 0) + 1
-  if version ~= wanted then fail('version_conflict', name .. ' has changed', {version = version}) end
+  expect_version('coupon:' .. book.s.drop, wanted, book.dirty and news_of(book.s))
 end
 
 local function live_entry(s) return s.n .. (s.watch > 0 and '|w' or '') end
@@ -414,7 +362,7 @@ end
 ops['coupon.claim'] = function(op)
   local book, user = named(op.d.drop), op.u
   local s = book.s
-  if not is_open() then expect_open() end
+  expect_open()
   expect_running(s)
   local count = count_of(book, user)
   if count >= s.per_user then
@@ -442,64 +390,4 @@ ops['coupon.claim'] = function(op)
   book.owned[user] = book.owned[user] or {}
   table.insert(book.owned[user], {code = answer.code, till = till})
   return answer
-end
-
--- A rain: many drops, each at its time. They are drops like all others; the rain shows them until then.
-
-local function rain_body(rain)
-  local drops = {}
-  for i, s in ipairs(rain.drops) do drops[i] = {drop = s.drop, starts_ms = s.starts} end
-  return {
-    rain = rain.rain, title = rain.title, drops = drops, quota = rain.quota, kind = rain.kind, value = rain.value,
-    spread_ms = rain.spread_ms, starts_ms = rain.starts, ends_ms = rain.ends,
-  }
-end
-
-ops['coupon.rain'] = function(op)
-  local d = op.d
-  expect_open()
-  local old = rained[d.rain] or call('HGET', key('coupon:rains'), d.rain)
-  if old then
-    local rain = cjson.decode(old)
-    if rain.content ~= d.content then fail('exists', 'there is another rain ' .. d.rain) end
-    local body = rain_body(rain)
-    body.rained = false
-    return body
-  end
-  expect_room_for(#d.offsets)
-  local rain = {
-    rain = d.rain, title = d.title, quota = d.quota, kind = d.kind, value = d.value, content = d.content,
-    spread_ms = d.spread_ms, drops = {},
-  }
-  local n, made = nil, {}
-  for i, offset in ipairs(d.offsets) do
-    d.drop = d.rain .. '-' .. i
-    if known(d.drop) then fail('exists', 'there is another drop ' .. d.drop) end
-    n = next_number(n)
-    local s = new_drop(n, d, now + offset, op.u)
-    made[i], rain.drops[i] = s, {drop = s.drop, starts = s.starts}
-    rain.ends = math.max(rain.ends or 0, s.ends)
-  end
-  d.drop, rain.starts = nil, made[1].starts
-  local text = cjson.encode(rain)
-  write('SET', key('coupon:n'), n)
-  write('HSET', key('coupon:rains'), rain.rain, text)
-  at('coupon.rained', rain.rain, rain.ends)
-  local body = rain_body(rain)
-  emit('coupon.rain', rain_body(rain))
-  state('rain:' .. rain.rain, rain_body(rain))
-  for _, s in ipairs(made) do put(s) end
-  show_live(made, {})
-  rained[d.rain] = text
-  for _, s in ipairs(made) do
-    numbers[s.drop] = s.n
-    open_book(s.n, s).dirty = true
-  end
-  body.rained = true
-  return body
-end
-
-due['coupon.rained'] = function(rain)
-  write('HDEL', key('coupon:rains'), rain)
-  forget('rain:' .. rain)
 end

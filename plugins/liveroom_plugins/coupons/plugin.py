@@ -61,7 +61,8 @@ _SERVICE = (Surface.SERVICE,)
 def _lua() -> str:
     folder = resources.files(__package__)
     return "\n".join(
-        (folder / name).read_text(encoding="utf-8") for name in ("coupons.lua", "redeem.lua")
+        (folder / name).read_text(encoding="utf-8")
+        for name in ("coupons.lua", "redeem.lua", "rain.lua")
     )
 
 

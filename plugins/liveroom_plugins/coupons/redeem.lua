@@ -270,15 +270,9 @@ local function check_drop(report, n, left)
 end
 
 checks.coupons = function(report, args)
-  local seen = {}
-  for _, entry in pairs(hash('coupon:live')) do seen[string.match(entry, '^%d+')] = true end
+  local seen, left = {}, args.full == true and math.huge or MAX_CHECKED
+  for _, entry in pairs(hash('coupon:live')) do seen[tonumber(string.match(entry, '^%d+'))] = true end
   local newest = tonumber(call('GET', key('coupon:n')) or 0)
-  for n = math.max(1, newest - 9), newest do seen[string.format('%d', n)] = true end
-  local turns, left = {}, args.full == true and math.huge or MAX_CHECKED
-  for n in pairs(seen) do turns[#turns + 1] = tonumber(n) end
-  table.sort(turns)
-  local first = math.floor(now / 10000)
-  for i = 1, #turns do
-    left = check_drop(report, string.format('%d', turns[(first + i) % #turns + 1]), left)
-  end
+  for n = math.max(1, newest - 9), newest do seen[n] = true end
+  for _, n in ipairs(in_turn(seen)) do left = check_drop(report, n, left) end
 end

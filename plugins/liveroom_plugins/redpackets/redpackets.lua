@@ -9,30 +9,12 @@
 --   `redpacket:o:<n>`        list  user|amount|name in the order of the shares
 -- Of the room's ledger: `packets`, what packets hold; money comes from `~in` and goes to `~out`.
 --
--- A batch reads a packet, its next shares, and the users who ask, once, and writes them once (`save`):
--- every handler goes through `books`, and changes a book as its last act, when it cannot refuse any more.
+-- A batch reads a packet, its next shares, and the users who ask, once, and writes them once: see `keep_books`.
 
 local KEEP_MS = 600000 -- how long a packet that is over is shown
 local ANSWER_MS = 604800000 -- how long one may ask after that who got what
 local MAX_LIVE = 20
 local FOR_STAFF = 5 -- of them: viewers cannot take every place
-local MOST_ARGS = 2000 -- of one call; even, as they come in pairs
-local NOBODY = '~' -- no user is called that: the event is for workers alone
-
-local books, numbers = {}, {}
-
--- Handlers of others may close the room; a batch without any asks once.
-local alone, open
-local function is_open()
-  if alone == nil then
-    alone = true
-    for _, op in ipairs(request.o) do
-      if not string.find(op.n, '^redpacket%.') and not string.find(op.n, '^sys%.') then alone = false end
-    end
-  end
-  if open == nil or not alone then open = call('HGET', base, 'status') == 'open' end
-  return open
-end
 
 local function rest_of(s) return s.total - s.grabbed end
 
@@ -67,71 +49,44 @@ local function show_packet(s)
   show('redpacket:' .. s.packet, s.over > 0 and result(s, body) or facts(s, body))
 end
 
-local function send(command, name, args)
-  for first = 1, #args, MOST_ARGS do
-    call(command, key(name), unpack(args, first, math.min(first + MOST_ARGS - 1, #args)))
-  end
-end
-
 -- Who has got something in this batch, for the workers: they know then who may not be refused unasked,
 -- and tell the user's other connections.
 local function tell_taken(book)
   if #book.takers == 0 then return end
-  emit_to(NOBODY, 'redpacket.taken', string.format('{"packet":"%s","worker":"%s","users":["%s"],"amounts":[%s]}',
+  emit_inside('redpacket.taken', string.format('{"packet":"%s","worker":"%s","users":["%s"],"amounts":[%s]}',
     book.s.packet, request.w, table.concat(book.takers, '","'), table.concat(book.amounts, ',')))
 end
 
 local function forget_changes(book)
-  book.dirty, book.grabs, book.rows, book.takers, book.amounts = false, {}, {}, {}, {}
+  book.grabs, book.rows, book.takers, book.amounts = {}, {}, {}, {}
 end
 
-local function save(book)
-  if not book.dirty then return end
-  call('SET', key('redpacket:p:' .. book.n), cjson.encode(book.s), 'KEEPTTL')
-  send('HSET', 'redpacket:g:' .. book.n, book.grabs)
-  send('RPUSH', 'redpacket:o:' .. book.n, book.rows)
+local function begin(book)
+  book.got, book.next = {}, {}
+  forget_changes(book)
+end
+
+-- Everyone of the batch who grabs has to be known, and no more shares are taken than users ask.
+local function fetch(book)
+  local first, count = book.s.taken, nil
+  book.got, count = fetch_askers('redpacket:g:' .. book.n, 'redpacket.grab', 'packet', book.s.packet)
+  if count == 0 then return end
+  for i, amount in ipairs(call('LRANGE', key('redpacket:s:' .. book.n), first, first + count - 1)) do
+    book.next[first + i] = tonumber(amount)
+  end
+end
+
+local function write_up(book)
+  call_in_parts('HSET', 'redpacket:g:' .. book.n, book.grabs)
+  call_in_parts('RPUSH', 'redpacket:o:' .. book.n, book.rows)
   tell_taken(book)
   show_packet(book.s)
   forget_changes(book)
 end
 
-local function open_book(n, s)
-  local book = {n = n, s = s, got = {}, next = {}}
-  forget_changes(book)
-  books[n] = book
-  cache[#cache + 1] = function() save(book) end
-  return book
-end
+local _, book_of, open_book, save = keep_books('redpacket:p:', begin, fetch, write_up)
 
--- Everyone of the batch who grabs has to be known, and no more shares are taken than ops came: one call
--- each for all of them.
-local function fetch(book)
-  local asked, seen = {}, {}
-  for _, op in ipairs(request.o) do
-    if op.n == 'redpacket.grab' and op.d.packet == book.s.packet and not seen[op.u] and #asked < MOST_ARGS then
-      seen[op.u], asked[#asked + 1] = true, op.u
-    end
-  end
-  if #asked == 0 then return end
-  for i, text in ipairs(call('HMGET', key('redpacket:g:' .. book.n), unpack(asked))) do
-    book.got[asked[i]] = text
-  end
-  local first = book.s.taken
-  for i, amount in ipairs(call('LRANGE', key('redpacket:s:' .. book.n), first, first + #asked - 1)) do
-    book.next[first + i] = tonumber(amount)
-  end
-end
-
-local function book_of(n)
-  local book = books[n]
-  if book then return book end
-  local text = call('GET', key('redpacket:p:' .. n))
-  if not text then return nil end
-  book = open_book(n, cjson.decode(text))
-  fetch(book)
-  return book
-end
-
+local numbers = {}
 local function named(packet)
   local n = numbers[packet] or call('GET', key('redpacket:id:' .. packet))
   numbers[packet] = n or nil
@@ -144,7 +99,7 @@ local function refuse(code, detail, values) fail(code, detail, values, true) end
 
 local function expect_possible(op)
   local d = op.d
-  if call('HGET', base, 'status') ~= 'open' then refuse('room_closed', 'the room is closed') end
+  if room_status() ~= 'open' then refuse('room_closed', 'the room is closed') end
   if not d.sound then refuse('not_allowed', 'no packet like this can be sent now') end
   if numbers[d.packet] or call('EXISTS', key('redpacket:id:' .. d.packet)) == 1 then
     refuse('exists', 'there is a red packet ' .. d.packet)
@@ -275,7 +230,7 @@ end
 ops['redpacket.grab'] = function(op)
   local book, user, name = named(op.d.packet), op.u, op.d.name
   local s = book.s
-  if not is_open() then expect_open() end
+  expect_open()
   expect_share(book, user)
   local share = s.taken + 1
   local amount = amount_of(book, share)
@@ -358,15 +313,13 @@ local function check_packet(report, n, left)
 end
 
 checks.redpackets = function(report, args)
-  local numbers_of, turns, held = {}, {}, 0
-  for _, n in pairs(hash('redpacket:live')) do numbers_of[tonumber(n)] = true end
+  local seen, held = {}, 0
+  for _, n in pairs(hash('redpacket:live')) do seen[tonumber(n)] = true end
   local newest = tonumber(call('GET', key('redpacket:n')) or 0)
-  for number = math.max(1, newest - 2), newest do numbers_of[number] = true end
-  for number in pairs(numbers_of) do turns[#turns + 1] = number end
-  table.sort(turns)
-  local first, left, one = math.floor(now / 10000), args.full == true and math.huge or MAX_CHECKED, 0
-  for i = 1, #turns do
-    one, left = check_packet(report, string.format('%d', turns[(first + i) % #turns + 1]), left)
+  for n = math.max(1, newest - 2), newest do seen[n] = true end
+  local left, one = args.full == true and math.huge or MAX_CHECKED, 0
+  for _, n in ipairs(in_turn(seen)) do
+    one, left = check_packet(report, n, left)
     held = held + one
   end
   report('redpacket.held', 'ledger packets', digits(held), call('HGET', key('ledger'), 'packets') or '0')

@@ -24,10 +24,16 @@ def postgres_server() -> Iterator[postgres.PostgresServer]:
         server.close()
 
 
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """The URL of an empty database, for what is the same in every one."""
+    return f"sqlite:///{tmp_path / 'archive.db'}"
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def archive_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def archive_url(request: pytest.FixtureRequest, sqlite_url: str) -> str:
     """The URL of an empty database; tests that use it run once per kind of database."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'archive.db'}"
+        return sqlite_url
     server: postgres.PostgresServer = request.getfixturevalue("postgres_server")
     return server.database()

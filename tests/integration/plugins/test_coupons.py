@@ -10,13 +10,14 @@ import pytest
 
 import harness
 from drops import Hand, check, drop, open_host, pass_time, rest, run, service
+from harness import Pair
 from liveroom import Op
 from liveroom.errors import ConfigError
 from liveroom.hub import hub as hub_module
 from liveroom_plugins.coupons import Coupons
 
 
-Pair = tuple[harness.Worker, harness.Worker]
+PLUGINS = (Coupons, Hand)
 
 KEEP_MS = 600_000
 UNASKED = "liveroom_coupons_refused_unasked_total"
@@ -26,13 +27,6 @@ UNASKED = "liveroom_coupons_refused_unasked_total"
 async def shop(store_url: str, start_worker: harness.StartWorker) -> harness.Worker:
     """One worker on the store."""
     return await start_worker(store_url, plugins=[Coupons(), Hand()])
-
-
-@pytest.fixture
-async def pair(store_url: str, start_worker: harness.StartWorker) -> Pair:
-    """Two workers on the store."""
-    first, second = [await start_worker(store_url, plugins=[Coupons(), Hand()]) for _ in range(2)]
-    return first, second
 
 
 @pytest.fixture
@@ -88,19 +82,26 @@ async def test_coupon_drop_is_told_and_shown(shop: harness.Worker, room: str) ->
         ({"quota": 0}, "bad_request"),
         ({"quota": -1}, "bad_request"),
         ({"quota": 1_000_001}, "bad_request"),
+        ({"quota": 2**63}, "bad_request"),
+        ({"quota": None}, "bad_request"),
         ({"quota": 1.5}, "bad_request"),
         ({"quota": "3"}, "bad_request"),
         ({"per_user": 0}, "bad_request"),
         ({"per_user": 11}, "bad_request"),
+        ({"per_user": -(2**63)}, "bad_request"),
         ({"kind": "gift"}, "bad_request"),
+        ({"kind": None}, "bad_request"),
         ({"value": 0}, "bad_request"),
         ({"value": -5}, "bad_request"),
         ({"value": 10**13 + 1}, "amount_too_large"),
+        ({"value": 2**53 - 1}, "amount_too_large"),
+        ({"value": 2**53}, "bad_request"),
         ({"value": 2**63}, "bad_request"),
         ({"kind": "percent", "value": 100}, "bad_request"),
         ({"min_spend": 0}, "bad_request"),
         ({"min_spend": 10**14}, "amount_too_large"),
         ({"min_spend": 999}, "bad_request"),
+        ({"min_spend": -1}, "bad_request"),
         ({"title": ""}, "bad_request"),
         ({"title": " \t"}, "bad_request"),
         ({"title": "a\u202eb"}, "bad_request"),
@@ -109,11 +110,15 @@ async def test_coupon_drop_is_told_and_shown(shop: harness.Worker, room: str) ->
         ({"drop": "d" * 33}, "bad_request"),
         ({"drop": None}, "bad_request"),
         ({"stacking": "a|b"}, "bad_request"),
+        ({"stacking": ""}, "bad_request"),
+        ({"stacking": "c" * 33}, "bad_request"),
+        ({"stacking": 1}, "bad_request"),
         ({"valid_s": None}, "bad_request"),
         ({"valid_s": 0}, "bad_request"),
         ({"valid_s": 366 * 86_400 + 1}, "bad_request"),
         ({"valid_until_ms": 4_000_000_000_000}, "bad_request"),
         ({"valid_s": None, "valid_until_ms": 1}, "bad_request"),
+        ({"valid_s": None, "valid_until_ms": 2**63}, "bad_request"),
         ({"seconds": -1}, "bad_request"),
         ({"seconds": 3601}, "bad_request"),
         ({"starts_in_s": 86_401}, "bad_request"),
@@ -459,7 +464,8 @@ async def test_coupon_rain_falls_drop_by_drop(shop: harness.Worker, room: str) -
     [
         {"drops": 1}, {"drops": 51}, {"over_s": 0}, {"over_s": 601}, {"seconds": 0},
         {"rain": "r" * 30}, {"rain": ""}, {"drops": 50, "quota": 20_001}, {"value": 0},
-        {"starts_in_s": 3601},
+        {"starts_in_s": 3601}, {"quota": 0}, {"quota": -1}, {"quota": 2**63}, {"drops": -1},
+        {"drops": 2**63}, {"over_s": 2**63}, {"stacking": "a|b"}, {"kind": "gift"},
     ],
     ids=repr,
 )  # fmt: skip

@@ -17,22 +17,15 @@ import pytest
 
 import harness
 from drops import Hand, check, drop, open_host, pass_time, run, service
+from harness import Pair
 from liveroom_plugins.coupons import Coupons
 
 
+PLUGINS = (Coupons, Hand)
 SEEDS = int(os.environ.get("LIVEROOM_TEST_SEEDS", "2"))
 CLAIMS = int(os.environ.get("LIVEROOM_TEST_CLAIMS", "800"))
 PER_SOCKET = 8
 UNASKED = "liveroom_coupons_refused_unasked_total"
-
-Pair = tuple[harness.Worker, harness.Worker]
-
-
-@pytest.fixture
-async def pair(store_url: str, start_worker: harness.StartWorker) -> Pair:
-    """Two workers on the store."""
-    first, second = [await start_worker(store_url, plugins=[Coupons(), Hand()]) for _ in range(2)]
-    return first, second
 
 
 @pytest.mark.timeout(300)

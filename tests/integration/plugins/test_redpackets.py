@@ -12,6 +12,7 @@ import pytest
 
 import harness
 from drops import Hand, balance_of, check, open_host, pass_time, run, shard_sums, topup
+from harness import Pair
 from liveroom import Op, failpoints
 from liveroom.errors import ConfigError
 from liveroom.features.payouts import STALE_MS as PAYOUT_STALE_MS
@@ -20,8 +21,8 @@ from liveroom_plugins.redpackets import RedPackets
 from liveroom_plugins.redpackets.split import commitment_of, shares_of
 
 
-Pair = tuple[harness.Worker, harness.Worker]
-
+PLUGINS = (RedPackets, Hand)
+WORKER_SETTINGS = {"dev": False}  # nobody is given demo money
 SEEDS = int(os.environ.get("LIVEROOM_TEST_SEEDS", "2"))
 GRABBERS = int(os.environ.get("LIVEROOM_TEST_GRABBERS", "40"))
 KEEP_MS = 600_000
@@ -32,15 +33,6 @@ UNASKED = "liveroom_redpackets_refused_unasked_total"
 async def shop(store_url: str, start_worker: harness.StartWorker) -> harness.Worker:
     """One worker on the store; nobody is given demo money."""
     return await start_worker(store_url, plugins=[RedPackets(), Hand()], dev=False)
-
-
-@pytest.fixture
-async def pair(store_url: str, start_worker: harness.StartWorker) -> Pair:
-    """Two workers on the store."""
-    first, second = [
-        await start_worker(store_url, plugins=[RedPackets(), Hand()], dev=False) for _ in range(2)
-    ]
-    return first, second
 
 
 @pytest.fixture
@@ -142,11 +134,18 @@ async def test_redpacket_send_takes_the_money_and_commits_to_the_split(
         ({"total": 3}, "bad_request"),
         ({"total": 2**63}, "bad_request"),
         ({"total": 10**13 + 1}, "amount_too_large"),
+        ({"total": 2**53 - 1}, "amount_too_large"),
         ({"total": 2_000_001}, "amount_too_large"),
+        ({"total": None}, "bad_request"),
         ({"shares": 0}, "bad_request"),
+        ({"shares": -4}, "bad_request"),
+        ({"shares": 1001}, "bad_request"),
         ({"shares": 2001}, "bad_request"),
+        ({"shares": 2**63}, "bad_request"),
         ({"min_share": 0}, "bad_request"),
+        ({"min_share": -1}, "bad_request"),
         ({"min_share": 251}, "bad_request"),
+        ({"min_share": 2**53 - 1}, "bad_request"),
         ({"split": "fair"}, "bad_request"),
         ({"split": None}, "bad_request"),
         ({"seconds": 9}, "bad_request"),
@@ -309,7 +308,12 @@ async def test_redpacket_gives_one_share_to_each(one: harness.Worker, room: str)
     assert await bob.refused("redpacket.grab", packet="p1") == "key_required"
     assert await bob.refused("redpacket.grab", key="x", packet="p9") == "not_found"
     assert await bob.refused("redpacket.list", packet="p9") == "not_found"
-    assert await bob.refused("redpacket.list", packet="p1", limit=201) == "bad_request"
+    pages = [("limit", 201), ("limit", 0), ("after", -1), ("after", 2001), ("after", 2**63)]
+    for field, wrong in pages:
+        body: dict[str, Any] = {"packet": "p1", field: wrong}
+        assert await bob.refused("redpacket.list", **body) == "bad_request"
+    for name in ("", "no way", "p" * 33, 1):
+        assert await bob.refused("redpacket.grab", key="x", packet=name) == "bad_request"
     again = await one.join(room, "bob")
     assert again.hello["own"]["redpackets"] == [{"packet": "p1", "amount": 251, "share": 1}]
     assert (await ann.ask("redpacket.grab", key="g", packet="p1"))["amount"] == 251  # one's own

@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 
-from liveroom.asyncapi import builtin_manager
 from liveroom.auth.claims import Role
+from liveroom.config import Settings
+from liveroom.features import builtin_plugins
+from liveroom.plugin.manager import PluginManager
 from liveroom.rehearsal.moves import Move, Prompt, answer, prompt_of, say
+from liveroom_plugins.coupons import Coupons
+from liveroom_plugins.redpackets import RedPackets
 
 
 POLL = {"poll": "p", "options": ["a", "b", "c"], "multiple": True, "max_choices": 2}
@@ -17,13 +21,22 @@ QUIZ = {"quiz": "q", "options": ["a", "b"]}
 RIDDLE = {"quiz": "q"}
 SALE = {"sale": "s", "sku": "red", "per_user": 2, "price": 100}
 DRAW = {"lottery": "l", "conditions": {"danmaku": "hi", "follow": True, "likes": 250, "gift": 100}}
+DROP = {"drop": "d", "conditions": {"follow": True}}
 OPEN: list[tuple[str, dict[str, Any], str]] = [
     ("poll:p", POLL | {"status": "open"}, "poll:p"),
     ("quiz:q", QUIZ | {"status": "open"}, "quiz:q"),
     ("quiz:q", RIDDLE | {"status": "open"}, "quiz:q"),
     ("stock:red", SALE | {"status": "running"}, "flash:s"),
     ("lottery:l", DRAW | {"status": "open"}, "lottery:l"),
+    ("coupon:d", DROP | {"status": "running"}, "coupon:d"),
+    ("coupon:r-1", {"drop": "r-1", "rain": "r", "status": "running"}, "coupon:r-1"),
+    ("redpacket:p", {"packet": "p", "status": "open"}, "redpacket:p"),
 ]
+
+
+def manager_of_all() -> PluginManager:
+    """Return the commands that viewers of a rehearsal may send."""
+    return PluginManager([*builtin_plugins(Settings()), Coupons(), RedPackets()])
 
 
 @pytest.mark.parametrize(("name", "d", "expected"), OPEN)
@@ -31,7 +44,7 @@ def test_moves_answer_what_is_open_with_commands_that_there_are(
     name: str, d: dict[str, Any], expected: str
 ) -> None:
     """Whatever chance decides, each command exists and its body is right."""
-    manager = builtin_manager()
+    manager = manager_of_all()
     prompt = prompt_of(name, d)
     assert prompt is not None
     assert prompt.id == expected
@@ -50,6 +63,8 @@ def test_moves_answer_what_is_open_with_commands_that_there_are(
     [
         ("poll:p", {"status": "closed"}), ("quiz:q", {"status": "closed"}),
         ("stock:red", {"status": "armed"}), ("stock:red", {"status": "sold_out"}),
+        ("coupon:d", {"status": "sold_out"}), ("coupon:d", {"status": "planned"}),
+        ("redpacket:p", {"status": "countdown"}), ("redpacket:p", {"status": "done"}),
         ("lottery:l", {"status": "frozen"}), ("room", {"status": "open"}), ("online", {"now": 1}),
     ],
 )  # fmt: skip
@@ -69,6 +84,13 @@ def test_moves_meet_the_conditions_of_a_draw_first() -> None:
     assert sum(move.d["n"] for move in moves if move.op == "like.send") == 250
 
 
+def test_moves_meet_the_conditions_of_a_drop_first() -> None:
+    """Follow, then claim."""
+    moves = answer(Prompt("coupon:d", 1.0, 1.0), DROP, "u", Random(1))
+
+    assert [move.op for move in moves] == ["viewer.follow", "coupon.claim"]
+
+
 def test_moves_claim_what_was_won() -> None:
     """Winners alone."""
     drawn = {"lottery": "l", "status": "drawn", "winners": [{"user": "u"}]}
@@ -81,7 +103,7 @@ def test_moves_claim_what_was_won() -> None:
 
 def test_moves_unasked_are_commands_that_there_are() -> None:
     """All kinds come up, each with a body that is right."""
-    manager, rng = builtin_manager(), Random(1)
+    manager, rng = manager_of_all(), Random(1)
     said: list[Move] = [say(rng, [{"question": 3}]) for _ in range(400)]
 
     for move in said:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from liveroom.rehearsal.audience import Audience, Crowd, Outcome
 from liveroom.rehearsal.moves import Move
-from liveroom.rehearsal.report import Check, Report, Tally, cues_of, lines
+from liveroom.rehearsal.report import Check, Report, Tally, cues_of, issued, lines
 
 
 def row(cue: str, status: str = "fired", due: int = 1000, fired: int = 1020) -> dict[str, Any]:
@@ -89,6 +89,40 @@ def test_report_finds_what_does_not_add_up(audience: Audience) -> None:
     audience.unanswered["poll.vote"] = 1
     broken = [check.name for check in tally.checks(audience) if not check.ok]
     assert "poll:p" not in broken
+
+
+PACKET = {"status": "done", "taken": 2, "grabbed": 90, "refunded": 10, "total": 100}
+
+
+def checks_of_drops(claimed: int, packet: dict[str, Any], unanswered: int = 0) -> list[str]:
+    """Return what does not hold after two claims and two grabs of 45 that were answered."""
+    audience = Audience(Crowd([], "r", str, 0))
+    audience.view.take_state({"st": "coupon:d", "v": 1, "d": {"claimed": claimed}})
+    audience.view.take_state({"st": "redpacket:p", "v": 1, "d": packet})
+    audience.unanswered["redpacket.grab"] = unanswered
+    told: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = []
+    for user in ("u", "v"):
+        told.append((user, "coupon.claim", {}, {"drop": "d"}))
+        told.append((user, "redpacket.grab", {}, {"packet": "p", "amount": 45}))
+    return [check.name for check in tally_of(*told).checks(audience) if not check.ok]
+
+
+def test_report_counts_coupons_and_red_packets() -> None:
+    """What was claimed, grabbed and refunded is what the viewers were told, to the unit."""
+    assert checks_of_drops(2, PACKET) == []
+    assert checks_of_drops(3, PACKET | {"refunded": 11}) == ["coupon:d", "redpacket:p adds up"]
+    assert checks_of_drops(2, PACKET | {"status": "open"}) == ["redpacket:p"]
+    more = PACKET | {"taken": 3, "grabbed": 100, "refunded": 0}
+    assert checks_of_drops(2, more) == ["redpacket:p", "redpacket:p money"]
+    assert checks_of_drops(2, more, unanswered=1) == []
+
+
+def test_report_adds_up_the_coupons_of_a_drop() -> None:
+    """issued = unused + locked + used + expired <= quota."""
+    shown = {"issued": 4, "unused": 1, "locked": 1, "used": 1, "expired": 1, "quota": 4}
+    assert issued("coupon:d", shown).ok
+    assert not issued("coupon:d", shown | {"quota": 3}).ok
+    assert not issued("coupon:d", shown | {"used": 0}).ok
 
 
 def test_report_is_ok_when_all_was_fired_and_all_holds() -> None:

@@ -56,7 +56,12 @@ local function fail(code, detail, values, final)
   error({refusal = err, final = final})
 end
 
-local function write(...) writes[#writes + 1] = {...} end
+local status_asked, status_moves -- see `room_status`
+local function write(...)
+  local one = {...}
+  if one[2] == base then status_moves = true end
+  writes[#writes + 1] = one
+end
 
 -- A durable event for everyone (`emit`) or for one viewer (`emit_to`).
 local function json(body) return type(body) == 'string' and body or cjson.encode(body) end
@@ -174,19 +179,26 @@ local function integer(value, field, low, high)
   return value
 end
 
--- Two hosts must not fight: refuse unless the `latest` key still has the version that was seen.
-local function expect_version(name, wanted)
+-- Two hosts must not fight: refuse unless the `latest` key still has the version that was seen. `unsaved`:
+-- whether a finisher is going to show what earlier operations of this batch have changed.
+local function expect_version(name, wanted, unsaved)
   if wanted == nil or wanted == cjson.null then return end
   local version = tonumber(call('HGET', key('stv'), name) or 0)
-  if states[name] ~= nil then version = version + 1 end -- changed by an earlier op of this batch
+  if states[name] ~= nil or unsaved then version = version + 1 end -- changed by an earlier op of this batch
   if version ~= wanted then
     fail('version_conflict', 'expected version ' .. wanted .. ' of ' .. name, {version = version})
   end
 end
 
+-- What the room is, `open` or `closed`, or false: asked once, unless the batch changes the room's own hash.
+local function room_status()
+  if status_asked == nil or status_moves then status_asked = call('HGET', base, 'status') end
+  return status_asked
+end
+
 -- Refuse unless the room is open.
 local function expect_open()
-  local status = call('HGET', base, 'status')
+  local status = room_status()
   if not status then fail('no_room', 'there is no such room') end
   if status ~= 'open' then fail('room_closed', 'the room is closed') end
 end
@@ -206,3 +218,71 @@ end
 
 -- The largest amount of money (minor units): cjson keeps 14 digits.
 local MAX_AMOUNT = 10000000000000
+
+-- Many users about one thing at once: it is read once and written once for all of them.
+
+local MOST_ARGS = 2000 -- of one command; even, as they come in pairs
+
+-- A finisher's command with however many arguments behind the key.
+local function call_in_parts(command, name, args)
+  for first = 1, #args, MOST_ARGS do
+    call(command, key(name), unpack(args, first, math.min(first + MOST_ARGS - 1, #args)))
+  end
+end
+
+-- What a hash has of everyone whose operation is about one thing (`op.d[field] == value`): one call for all of
+-- them. Returns a table user -> text, or false for none, and how many users they are.
+local function fetch_askers(name, op_name, field, value)
+  local users, found = {}, {}
+  for _, op in ipairs(request.o) do
+    if op.n == op_name and op.d[field] == value and found[op.u] == nil and #users < MOST_ARGS then
+      found[op.u], users[#users + 1] = false, op.u
+    end
+  end
+  if #users == 0 then return found, 0 end
+  for i, text in ipairs(call('HMGET', key(name), unpack(users))) do found[users[i]] = text end
+  return found, #users
+end
+
+-- Books: `book.s` is what is read once and written once, JSON under `prefix` and the book's number. `begin(book)`
+-- adds what the feature notes beside it; `fetch(book)` reads what the batch is going to ask; `write_up(book)` is a
+-- finisher: it carries out by `call` what was noted, and begins anew. A handler changes a book, and sets
+-- `book.dirty`, as its last act, when it cannot refuse any more. Returns the books that are open, by number;
+-- `of(n)`, nil for none; `open(n, s)`, a new one; `save(book)`, before what it keeps is read otherwise.
+local function keep_books(prefix, begin, fetch, write_up)
+  local books = {}
+  local function save(book)
+    if not book.dirty then return end
+    write_up(book)
+    call('SET', key(prefix .. book.n), cjson.encode(book.s), 'KEEPTTL')
+    book.dirty = false
+  end
+  local function open(n, s)
+    local book = {n = n, s = s, dirty = false}
+    begin(book)
+    books[n] = book
+    cache[#cache + 1] = function() save(book) end
+    return book
+  end
+  local function of(n)
+    local book = books[n]
+    if book then return book end
+    local text = call('GET', key(prefix .. n))
+    if not text then return nil end
+    book = open(n, cjson.decode(text))
+    fetch(book)
+    return book
+  end
+  return books, of, open, save
+end
+
+-- The keys of a table of numbers, as text, in order, every ten seconds from another one on: for checks that do not
+-- come to all of them.
+local function in_turn(numbers)
+  local sorted, turns = {}, {}
+  for number in pairs(numbers) do sorted[#sorted + 1] = number end
+  table.sort(sorted)
+  local first = math.floor(now / 10000)
+  for i = 1, #sorted do turns[i] = string.format('%d', sorted[(first + i) % #sorted + 1]) end
+  return turns
+end

@@ -7,12 +7,16 @@ from typing import Any
 
 import pytest
 
-from liveroom.asyncapi import builtin_manager
 from liveroom.auth.claims import Role
+from liveroom.config import Settings
 from liveroom.errors import CommandError
+from liveroom.features import builtin_plugins
 from liveroom.features.rundown.plan import MAX_BYTES, capped, checked
 from liveroom.features.rundown.shapes import RundownPut
+from liveroom.plugin.manager import PluginManager
 from liveroom.shows import Cue, load_show
+from liveroom_plugins.coupons import Coupons
+from liveroom_plugins.redpackets import RedPackets
 
 
 EXAMPLE = Path(__file__).parents[4] / "docs" / "examples" / "show.toml"
@@ -25,7 +29,7 @@ def anything(op: str, d: dict[str, Any], role: Role) -> None:
 def test_plan_of_the_example_is_right() -> None:
     """Thirty cues: timed, chained, clicked; of many commands; each with the body that it needs."""
     show = load_show(EXAMPLE)
-    manager = builtin_manager()
+    manager = PluginManager([*builtin_plugins(Settings()), Coupons(), RedPackets()])
 
     d = checked(RundownPut(title=show.title, cues=show.cues), Role.HOST, manager.expect_command)
 
