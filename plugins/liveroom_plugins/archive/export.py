@@ -39,7 +39,7 @@ COLUMNS: Final[dict[str, dict[str, str]]] = {
     },
     "danmaku": {
         "room": _TEXT, "session": _INT, "id": _TEXT, "ts": _INT, "user": _TEXT, "user_name": _TEXT,
-        "text": _TEXT, "extra": _JSON,
+        "text": _TEXT, "extra": _JSON, "deleted_ms": _INT, "deleted_by": _TEXT,
     },
     "records": {
         "room": _TEXT, "session": _INT, "id": _TEXT, "ts": _INT, "kind": _TEXT, "user": _TEXT,

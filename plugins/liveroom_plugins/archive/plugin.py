@@ -48,6 +48,7 @@ class Archive(Plugin):
     """
 
     name = "archive"
+    lua = "heed('archiving', function(_, _, asked) asked.yes = true end)"
 
     def __init__(self, every_s: float = _TURN_S) -> None:
         self._every_s = every_s
@@ -96,7 +97,7 @@ class Archive(Plugin):
 
     def recorded(self, room: RoomHandle, record: Mapping[str, Any]) -> None:
         """Take what another plugin wants kept."""
-        name = f"{self._engine.worker}-{next(self._count)}"
+        name = f"{self._engine.worker}-{next(self._count):09d}"  # in order as text
         self._recorded.add(record_row(room.id, _session(room), name, record))
 
     async def read(self) -> None:

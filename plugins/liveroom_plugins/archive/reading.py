@@ -128,7 +128,9 @@ def minutes_of(connection: Connection, session: Session) -> Iterator[Row]:
 def records_of(connection: Connection, session: Session) -> Iterator[Row]:
     """Yield what plugins handed over, in the order of its time."""
     c = handed.c
-    return _rows(connection, _of(handed, session).order_by(c.ts, c.id))
+    for row in _rows(connection, _of(handed, session).order_by(c.ts, c.id)):
+        row["body"] = joined(row["body"], row.pop("people"))
+        yield row
 
 
 def records(url: str, session: str) -> Iterator[Row]:
@@ -136,7 +138,7 @@ def records(url: str, session: str) -> Iterator[Row]:
 
     A record has `ts`, `kind` (an event's name, or `danmaku`), `user`, `name`, `to` (whom it was for;
     None: everyone) and `d`, the body as it was sent; those of durable events `epoch`, `seq`, `sub`, of
-    messages `id`. What plugins handed over has its own fields instead of `d`. Durable events come in
+    messages `id`, `deleted_ms` and `deleted_by`. What plugins handed over has its own fields instead of `d`. Durable events come in
     the order of the log, the rest by its time among them.
 
     Args:
@@ -178,6 +180,8 @@ def _danmaku_record(row: Row) -> Row:
         "to": None,
         "d": {"text": row["text"], **row["extra"]},
         "id": row["id"],
+        "deleted_ms": row["deleted_ms"],
+        "deleted_by": row["deleted_by"],
     }
 
 

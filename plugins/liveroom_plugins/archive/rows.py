@@ -59,20 +59,25 @@ def danmaku_row(room: str, session: int, d: Mapping[str, Any], ts: int) -> Row:
         "user_name": name,
         "text": _text(d["text"]),
         "extra": extra,
+        "deleted_ms": None,
+        "deleted_by": None,
     }
 
 
 def record_row(room: str, session: int, name: str, record: Mapping[str, Any]) -> Row:
-    """Return the row of what a plugin handed over."""
+    """Return the row of what a plugin handed over; it may know better to which session it belongs."""
     user = record.get("user")
+    fields = {k: v for k, v in record.items() if k not in ("ts", "kind", "user", "session")}
+    body, people = split(fields)
     return {
         "room": room,
         "id": name,
         "ts": record["ts"],
-        "session": session,
+        "session": record.get("session", session),
         "kind": _text(record["kind"]),
         "user": _text(user) if user else None,
-        "body": {k: v for k, v in record.items() if k not in ("ts", "kind", "user")},
+        "body": body,
+        "people": people or None,
     }
 
 

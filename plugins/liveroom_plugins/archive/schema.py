@@ -89,8 +89,13 @@ danmaku = Table(
     Column("user_name", Text),
     Column("text", Text, nullable=False),
     Column("extra", JSON, nullable=False),
+    Column("deleted_ms", BigInteger),
+    Column("deleted_by", Text),
 )  # fmt: skip
-"""What was said, as it was published: after moderation, before the room's budget."""
+"""What was said, as it was published: after moderation, before the room's budget.
+
+`deleted_ms` and `deleted_by`: it was taken off the screens then, and by whom.
+"""
 
 records = Table(
     "records", METADATA,
@@ -101,6 +106,7 @@ records = Table(
     Column("kind", Text, nullable=False),
     Column("user", Text),
     Column("body", JSON, nullable=False),
+    Column("people", JSON(none_as_null=True)),
 )  # fmt: skip
 """What plugins hand over to be kept: what no log holds, and others cannot know."""
 
@@ -190,9 +196,23 @@ def _people(connection: Connection) -> None:
     connection.execute(text('CREATE INDEX records_user ON records ("user")'))
 
 
+def _deleted(connection: Connection) -> None:
+    """Say which messages were deleted, and keep persons apart in records as in events."""
+    json = _WORDS[connection.dialect.name]["json"]
+    for column in ("deleted_ms BIGINT", "deleted_by TEXT"):
+        connection.execute(text(f"ALTER TABLE danmaku ADD COLUMN {column}"))
+    connection.execute(text(f"ALTER TABLE records ADD COLUMN people {json}"))
+    connection.execute(
+        text(
+            "CREATE INDEX events_danmaku_deleted ON events (room, ts) "
+            "WHERE name = 'danmaku.deleted'"
+        )
+    )
+
+
 Migration = Callable[[Connection], None]
 
-MIGRATIONS: tuple[Migration, ...] = (_tables, _people)
+MIGRATIONS: tuple[Migration, ...] = (_tables, _people, _deleted)
 """Number 1 first. The version of a database is how many of them it has had."""
 
 _LOCK = 0x6C72_6172  # any number that other programs do not take

@@ -10,8 +10,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError
 
 from liveroom_plugins.archive.cursor import Change, Cursor, Gap, Page
+from liveroom_plugins.archive.deleting import mark_deleted, mark_written
 from liveroom_plugins.archive.rows import minute_rows
-from liveroom_plugins.archive.schema import cursors, events, gaps, minutes, sessions
+from liveroom_plugins.archive.schema import cursors, danmaku, events, gaps, minutes, sessions
 
 
 __all__ = ["Stored", "all_cursors", "cursor_of", "store_fleeting", "store_page"]
@@ -74,6 +75,7 @@ def store_page(connection: Connection, room: str, start: Cursor, page: Page, now
         Gap("refused", row["epoch"], row["seq"], row["sub"], 1) for row in refused
     ]
     _insert(connection, minutes, [row for event in rows for row in minute_rows(event)])
+    mark_deleted(connection, room, rows)
     for change in page.changes:
         _change(connection, room, change)
     _note(connection, room, missing, now_ms)
@@ -92,6 +94,8 @@ def store_fleeting(
     """Write what is in no log, and how many rows of each room could not be kept until now."""
     for row in _insert_each(connection, table, rows):
         _note(connection, row["room"], [Gap("refused", row["id"], row["ts"], 0, 1)], now_ms)
+    if table is danmaku:
+        mark_written(connection, rows)
     for room, gap in missing:
         _note(connection, room, [gap], now_ms)
 

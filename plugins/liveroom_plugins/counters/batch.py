@@ -12,7 +12,7 @@ from math import ceil
 from typing import Any, Final
 
 from liveroom_plugins.counters.formulas import (
-    STORED,
+    GATHERED,
     Cell,
     heads_of,
     item_row,
@@ -21,6 +21,7 @@ from liveroom_plugins.counters.formulas import (
     stretch_row,
     value_at,
 )
+from liveroom_plugins.counters.mood import BAD, GOOD
 from liveroom_plugins.counters.records import Record
 
 
@@ -47,6 +48,7 @@ SKETCHED: Final = {
 GRACE_MS: Final = 10_000
 """What comes so soon after the end belongs to the last minute; what comes later to none."""
 
+_MOODS = {GOOD: "good", BAD: "bad"}
 _STATUS = ("created", "paid", "refunded")
 
 Rows = dict[str, dict[str, Any]]
@@ -154,21 +156,31 @@ class _Batch:
 
     def _act(self, record: Record) -> None:
         kind, user = record.kind, record.user
-        source = self._source_of.get(user, "") if kind in STORED else record.source
+        if self._is_gone(record):
+            for cell in self._stretch(record):
+                cell.users["active"].add(user)
+            return
+        source = record.source if kind in GATHERED else self._source_of.get(user, "")
         if kind == "view":
-            self._count(record, source, views=1)
+            self._count(record, source, views=record.n)
         elif kind in ("click", "cart"):
-            self._count(record, source, **{kind: 1})
+            self._count(record, source, **{kind: record.n if kind == "click" else 1})
             self._look(record)
         elif kind == "survey":
             good = int(record.n >= 4)
             self._count(record, source, surveys=1, survey_sum=record.n, survey_good=good)
         else:
             more = {"gift_value": record.amount} if kind == "gift" else {}
+            more |= {_MOODS[record.mood]: 1} if record.mood else {}
             self._count(record, source, act=record.n, **{kind: record.n}, **more)
             self._did(record, "act")
         if kind != "view":
             self._total.users[kind].add(user)
+
+    def _is_gone(self, record: Record) -> bool:
+        """Tell whether a message was deleted, and in time."""
+        in_time = not self._closed or record.deleted < self._until + GRACE_MS
+        return record.deleted > 0 and in_time
 
     def _did(self, record: Record, kind: str) -> None:
         self._total.users[kind].add(record.user)
@@ -178,7 +190,7 @@ class _Batch:
     def _look(self, record: Record) -> None:
         item = self._items[record.item]
         if record.kind == "click":
-            item.n["clicks"] += 1
+            item.n["clicks"] += record.n
             item.users["clickers"].add(record.user)
         else:
             item.n["carts"] += 1

@@ -12,12 +12,15 @@ __all__ = ["ALIASES", "metrics_of", "row_of"]
 
 ALIASES: Final = {
     "观众数量": "viewers",
-    "停留时长": "watch_s",
+    "停留时长": "avg_watch_s",
     "人均观看时长": "avg_watch_s",
     "进入率": "entry_rate",
     "互动次数": "interactions",
     "转化率": "sales_per_viewer",
     "seed_conversion": "sales_per_viewer",
+    "uv_value": "sales_per_viewer",
+    "pcu": "peak_online",
+    "acu": "avg_online",
     "客单价": "aov",
     "购买率": "purchase_rate",
     "用户满意度": "csat",
@@ -46,6 +49,8 @@ _NAMES: Final = {
     "gift_value": "gift_amount",
     "follow": "new_fans",
     "surveys": "surveys",
+    "good": "good_comments",
+    "bad": "bad_comments",
     "answers": "questions_answered",
 }
 """A sum of the store -> what it is called in the figures."""
@@ -92,6 +97,8 @@ def _counts(sums: Sums) -> dict[str, Any]:
 def _rates(found: Mapping[str, Any], sums: Sums) -> dict[str, float | None]:
     rates = {name: _share(found[a], found[b]) for name, (a, b) in _RATES.items()}
     rates["gpm"] = _share(found["paid_amount"] * 1000, found["views"])
+    judged = found["good_comments"] + found["bad_comments"]
+    rates["comment_sentiment"] = _share(found["good_comments"], judged)
     rates["csat"] = _share(sums.get("survey_good", 0), found["surveys"])
     rates["avg_score"] = _share(sums.get("survey_sum", 0), found["surveys"])
     rates["avg_answer_s"] = _share(sums.get("answer_ms", 0) / 1000, found["questions_answered"])

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 
 __all__ = [
+    "GATHERED",
     "SHOWN",
     "STORED",
     "Cell",
@@ -18,6 +19,8 @@ __all__ = [
     "value_at",
 ]
 
+GATHERED: Final = frozenset({"view", "like", "danmaku", "share", "click", "cart"})
+"""Kinds that workers gather: under the source of the connection."""
 STORED: Final = frozenset(
     {
         "coupon",
@@ -95,12 +98,21 @@ def rates(n: Counter[str], heads: dict[str, int]) -> dict[str, Any]:
         "gift_amount": n["gift_value"],
         "new_fans": n["follow"],
         "new_fan_rate": share(n["follow"], viewers),
+        **_satisfaction(n, viewers),
+        "questions_answered": n["answers"],
+        "avg_answer_s": share(n["answer_ms"] / 1000, n["answers"]),
+    }
+
+
+def _satisfaction(n: Counter[str], viewers: int) -> dict[str, Any]:
+    return {
+        "good_comments": n["good"],
+        "bad_comments": n["bad"],
+        "comment_sentiment": share(n["good"], n["good"] + n["bad"]),
         "surveys": n["surveys"],
         "csat": share(n["survey_good"], n["surveys"]),
         "avg_score": share(n["survey_sum"], n["surveys"]),
         "response_rate": share(n["surveys"], viewers),
-        "questions_answered": n["answers"],
-        "avg_answer_s": share(n["answer_ms"] / 1000, n["answers"]),
     }
 
 
@@ -111,6 +123,8 @@ def stretch_row(cell: Cell, online: list[int]) -> dict[str, Any]:
     names += ["refunds", "refund_amount", "surveys"]
     return {
         **{name: n[name] for name in names},
+        "good_comments": n["good"],
+        "bad_comments": n["bad"],
         "new_viewers": n["viewers"],
         "new_buyers": n["buyers"],
         "interactions": n["act"],

@@ -6,22 +6,24 @@ Pure: the clock is handed in, nothing is sent from here.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from liveroom_plugins.counters.kinds import LETTERS
 from liveroom_plugins.counters.records import Record
 
 
-__all__ = ["PAGE", "Gathering", "Page", "source_name"]
+__all__ = ["PAGE", "Gathering", "Page", "Said", "source_name"]
 
 PAGE = 200
-"""Viewers, and rows of visits, in one page: it holds the store for about two milliseconds."""
+"""Viewers, rows of visits, and messages, in one page: it holds the store for about two milliseconds."""
 
 _SOURCE = re.compile(r"[a-z0-9_.-]{1,32}")
 _THERE = -1
+_DELETED = 20
 _BEYOND_MS = 60_000  # the store cuts what is beyond the end of a session
 
 
@@ -77,29 +79,61 @@ class _Item:
         return body | ({"users": users} if users else {})
 
 
-class Page:
+class Said(NamedTuple):
+    """A message that the room is shown; `ts` is server ms, for `mood` see mood.py."""
+
+    id: str
+    user: str
+    source: str
+    ts: int
+    mood: str
+
+
+class Act(NamedTuple):
+    """What somebody did; `units` of a cart."""
+
+    kind: str
+    user: str
+    source: str
+    item: str = ""
+    units: int = 0
+
+
+class Page(NamedTuple):
     """What is told at once; it is told again until the store has answered.
 
     `more`: not everything went into it, so another one follows.
     """
 
-    def __init__(
-        self, number: int, body: dict[str, Any], visits: list[_Visit], *, more: bool
-    ) -> None:
-        self.number = number
-        self.body = body
-        self.more = more
-        self._visits = visits
+    number: int
+    body: dict[str, Any]
+    visits: list[_Visit]
+    acts: Counter[Act]
+    said: list[Said]
+    more: bool
 
     def records(self, worker: str, now: int, offset: int) -> Iterator[Record]:
-        """Yield the visits as the store has taken them."""
-        for visit in self._visits:
+        """Yield the visits and messages as the store has taken them."""
+        for visit in self.visits:
             known: dict[str, Any] = {"ts": now, "user": visit.user, "via": worker}
             if visit.fresh:
                 at = visit.row_from + offset
                 yield Record(kind="enter", source=visit.source, at=at, **known)
             if visit.past != _THERE:
                 yield Record(kind="leave", at=visit.past + offset, **known)
+        for said in self.said:
+            message, user, source, _, mood = said
+            yield Record(ts=now, kind="danmaku", user=user, source=source, id=message, mood=mood)
+
+    def acts_as_records(self, now: int) -> Iterator[Record]:
+        """Yield what else viewers did, that of one viewer together."""
+        for act, times in self.acts.items():
+            kind, user, source, item, units = act
+            record = Record(
+                ts=now, kind=kind, user=user, source=source, item=item, n=units or times
+            )
+            for _ in range(times if units else 1):
+                yield record
 
 
 class Gathering:
@@ -118,12 +152,16 @@ class Gathering:
         self._letters: dict[str, str] = {}
         self._active: set[str] = set()
         self._items: dict[str, _Item] = {}
+        self._acts: Counter[Act] = Counter()
+        self._said: list[Said] = []
+        self._deleted: list[dict[str, Any]] = []
         self._number = now_ms()  # what is gathered anew later has larger ones
 
     @property
     def pending(self) -> bool:
         """Whether there is something to tell."""
-        return bool(self._visits or self._sums or self._letters or self._active or self._items)
+        gathered = (self._visits, self._sums, self._letters, self._active, self._items)
+        return any(gathered) or bool(self._said or self._deleted)
 
     @property
     def here(self) -> int:
@@ -142,6 +180,7 @@ class Gathering:
         """
         if view:
             self._add("views", source, 1)
+            self._acts[Act("view", "", source)] += 1
         here = self._here.get(user)
         if here is not None:
             here.connections += 1
@@ -191,11 +230,22 @@ class Gathering:
         self._add("act", source, n)
         self._mark(user, LETTERS[kind] + "A")
         self._active.add(user)
+        self._acts[Act(kind, user, source)] += n
+
+    def say(self, said: Said) -> None:
+        """Count a message."""
+        self._said.append(said)
+        self._active.add(said.user)
+
+    def delete(self, ts: int, ids: list[str] | None, user: str | None) -> None:
+        """Take back messages, or all that a user had said until then."""
+        self._deleted.append({"t": ts, **({"i": ids} if user is None else {"u": user})})
 
     def click(self, user: str, item: str, source: str) -> None:
         """Count a look at an item."""
         self._add("click", source, 1)
         self._mark(user, LETTERS["click"])
+        self._acts[Act("click", user, source, item)] += 1
         seen = self._items.setdefault(item, _Item())
         seen.clicks += 1
         seen.users.add(user)
@@ -204,6 +254,7 @@ class Gathering:
         """Count units that were put into a cart."""
         self._add("cart", source, 1)
         self._mark(user, LETTERS["cart"])
+        self._acts[Act("cart", user, source, item, n)] += 1
         seen = self._items.setdefault(item, _Item())
         seen.carts += 1
         seen.units += n
@@ -238,10 +289,14 @@ class Gathering:
         letters = [[user, self._letters.pop(user)] for user in list(islice(self._letters, PAGE))]
         active = [self._active.pop() for _ in range(min(PAGE, len(self._active)))]
         sums, self._sums = self._sums, {}
+        said, self._said = self._said[:PAGE], self._said[PAGE:]
+        deleted, self._deleted = self._deleted[:_DELETED], self._deleted[_DELETED:]
+        acts, self._acts = self._acts, Counter()
         body = {"v": rows, "a": letters, "p": active, "n": sums, "i": self._cut_items()}
+        body |= {"d": [list(each) for each in said], "x": deleted}
         self._number += 1
         told = {name: part for name, part in body.items() if part}
-        return Page(self._number, told, visits, more=self.pending)
+        return Page(self._number, told, visits, acts, said, self.pending)
 
     def _cut_items(self) -> dict[str, Any]:
         cut, users = {}, 0

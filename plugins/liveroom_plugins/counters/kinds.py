@@ -7,10 +7,11 @@ from typing import Final
 
 __all__ = ["INTERACTIONS", "LETTERS"]
 
-LETTERS: Final = {"like": "L", "danmaku": "D", "share": "S", "click": "K", "cart": "T"}
+LETTERS: Final = {"like": "L", "share": "S", "click": "K", "cart": "T"}
 """Kinds that workers gather, and the letter of each in a viewer's record; `A` is any interaction.
 
-The store counts the others itself, in the step in which they happen (viewers.lua)."""
+Messages are gathered one by one (said.lua), as they may be deleted later. The store counts the others
+itself, in the step in which they happen (viewers.lua)."""
 
 INTERACTIONS: Final = (
     "like",

@@ -1,5 +1,5 @@
--- Live counters, third part: what the commerce back end tells, answers of viewers, segments. Keys:
---   `counters:order:<order>`  JSON {user, item?, sku?, amount, currency?, source, status, session}, for 30 days
+-- Live counters, fifth part: what the commerce back end tells, answers of viewers, segments. Keys:
+--   `counters:order:<order>`  JSON {user, item?, sku?, amount, currency?, source, status, session}, for `keep_ms`
 --   `counters:<s>:b`     hash  user -> paid orders, item|user -> paid orders of the item
 --   `counters:<s>:x`     hash  placement|window -> number, of whom viewers are named; or "=" and how many
 --   `counters:<s>:xh:<n>`  HyperLogLog of the viewers of number n
@@ -12,10 +12,10 @@ local RANK = {created = 1, paid = 2, refunded = 3}
 local KEPT = {'m', 's', 'k', 'gs', 'g', 'l', 'i', 'ki', 'h', 'b', 'x', 'v', 'vt'}
 local function expire(s)
   if not s.closed then return end
-  local left = whole(math.max(1, s.closed + KEEP_MS - now))
+  local left = whole(math.max(1, s.closed + options().keep_ms - now))
   write('PEXPIRE', of(s), left)
   for _, part in ipairs(KEPT) do write('PEXPIRE', of(s, part), left) end
-  local soon = whole(math.max(1, s.closed + LATE_MS - now))
+  local soon = whole(math.max(1, s.closed + options().late_ms - now))
   write('PEXPIRE', of(s, 'u'), soon)
   write('PEXPIRE', of(s, 'he'), soon)
   for _, item in ipairs(call('SMEMBERS', of(s, 'ki'))) do
@@ -35,7 +35,7 @@ local function stored_order(order)
 end
 
 local function store_order(order, r)
-  write('SET', order_key(order), cjson.encode(r), 'PX', whole(KEEP_MS))
+  write('SET', order_key(order), cjson.encode(r), 'PX', whole(options().keep_ms))
 end
 
 local function count_buyer(page, r)
@@ -99,6 +99,13 @@ local function new_order(d)
   }, s
 end
 
+local function tell_order(s, order, r)
+  if not is_archived() then return end
+  emit_to(STAFF, 'counters.order', {
+    session = s.opened, order = order, user = r.user, item = r.item, source = r.told, amount = r.amount, status = r.status,
+  })
+end
+
 local function put_order(order, r, s, status)
   local from = r.status and RANK[r.status] or 0
   r.status = status
@@ -106,6 +113,7 @@ local function put_order(order, r, s, status)
   if s then
     set_currency(s, r.currency)
     count_order(s, r, from, RANK[status])
+    tell_order(s, order, r)
   end
 end
 
@@ -216,7 +224,7 @@ ops['exposure.put'] = function(op)
   if d.item then item_exposed(s, d, new) end
   expire(s)
   pour(s, {[known_source(s, d.source or '') .. '|exposures'] = new})
-  return {counted = new}
+  return {counted = new, session = s.opened, now = now}
 end
 
 -- Satisfaction: one answer of a user and session.
@@ -235,6 +243,7 @@ ops['survey.answer'] = function(op)
   mark(page, op.u, 'X')
   save(page)
   expire(s)
+  tell_done(s, {{op.u, 'survey', value = d.score}})
   if d.text then
     write('LPUSH', of(s, 'vt'), cjson.encode({user = op.u, score = d.score, text = d.text, ts = now}))
     write('LTRIM', of(s, 'vt'), 0, MAX_TEXTS - 1)

@@ -17,7 +17,6 @@ from liveroom import (
     Call,
     CommandError,
     Commit,
-    ConfigError,
     Engine,
     LogEntry,
     Member,
@@ -34,7 +33,9 @@ from liveroom import (
 )
 from liveroom_plugins.counters.audience import Audience
 from liveroom_plugins.counters.figures import ALIASES, metrics_of, row_of
-from liveroom_plugins.counters.gather import source_name
+from liveroom_plugins.counters.gather import Said, source_name
+from liveroom_plugins.counters.mood import mood_of
+from liveroom_plugins.counters.options import Options
 from liveroom_plugins.counters.records import Record
 from liveroom_plugins.counters.sender import Sender
 from liveroom_plugins.counters.shapes import (
@@ -52,11 +53,10 @@ __all__ = ["Counters"]
 
 log = structlog.get_logger("liveroom.counters")
 
-_PARTS = ("session.lua", "viewers.lua", "orders.lua", "read.lua")
+_PARTS = ("session.lua", "viewers.lua", "said.lua", "pages.lua", "orders.lua", "read.lua")
 _TICK_S = 0.1
 _TELL_S = 1.0
 _FORGET_S = 10.0
-_FLUSH_MS = (100, 10_000)
 _BY = ("minute", "source", "item", "segment", "survey")
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _SHOWN = ("session", "opened_ms", "closed_ms", "now", "currency", "segment")
@@ -72,7 +72,7 @@ class Counters(Plugin):
 
     What the store decides itself (gifts, votes, orders, …) it counts in the same step. A worker that
     dies takes along what it gathered since it told last: a second of likes, danmaku, shares and clicks,
-    and two of its viewers' time. Visits are in no log: whoever keeps records is told of them.
+    and two of its viewers' time. What is in no log is told to whoever keeps records.
     """
 
     name = "counters"
@@ -85,7 +85,7 @@ class Counters(Plugin):
     async def start(self, engine: Engine) -> None:
         """Begin telling the store, and those who watch. Raises ConfigError."""
         self._engine = engine
-        self._flush_s = _flush_ms(engine) / 1000
+        self._options = Options.of(engine.settings)
         self.audience = Audience(
             self._sender, engine.clock.monotonic, lambda room: engine.room(room) is not None
         )
@@ -110,11 +110,12 @@ class Counters(Plugin):
     def _sender(self, room: RoomHandle, session: int) -> Sender:
         engine = self._engine
         now = engine.clock.monotonic
-        flush_s = self._flush_s
-        return Sender(room, session, engine.worker, now, flush_s=flush_s, journal=self._keep)
+        options = self._options
 
-    def _keep(self, room: RoomHandle, record: Record) -> None:
-        self._engine.record(room, msgspec.to_builtins(record))
+        def keep(room: RoomHandle, record: Record) -> None:
+            self._engine.record(room, {**msgspec.to_builtins(record), "session": session})
+
+        return Sender(room, session, engine.worker, now, options=options, journal=keep)
 
     # What viewers do.
 
@@ -140,6 +141,15 @@ class Counters(Plugin):
                 self.audience.enter(self.audience.session(room, opened_ms), member)
         elif entry.item.startswith(b'{"ev":"room.closed"'):
             self.audience.end(room)
+        elif entry.item.startswith(b'{"ev":"danmaku.deleted"'):
+            self._deleted(room, orjson.loads(entry.item))
+
+    def _deleted(self, room: RoomHandle, event: dict[str, Any]) -> None:
+        """Have messages taken back, by whichever worker is first."""
+        self.audience.current(room)
+        d = event["d"]
+        for sender in self.audience.of_room(room.id):
+            sender.gathering.delete(event["ts"], d.get("ids"), d.get("user"))
 
     def published(self, room: RoomHandle, event: str, d: dict[str, Any], ts: int) -> None:
         """Count a viewer's message that the room is shown."""
@@ -147,8 +157,8 @@ class Counters(Plugin):
             sender = self.audience.current(room)
             if sender is not None:
                 user = d["user"]["id"]
-                gathering = sender.gathering
-                gathering.act(user, "danmaku", 1, gathering.source_of(user))
+                source, mood = sender.gathering.source_of(user), mood_of(d.get("text", ""))
+                sender.gathering.say(Said(d["id"], user, source, ts, mood))
 
     def accepted(self, call: Call[Any]) -> None:
         """Count what a viewer did."""
@@ -256,11 +266,17 @@ class Counters(Plugin):
     @command(
         "exposure.put", ExposurePut, role=Role.SERVICE, surfaces=(Surface.SERVICE,), audited=False
     )
-    def exposure(self, call: Call[ExposurePut]) -> Commit:
+    async def exposure(self, call: Call[ExposurePut]) -> Result:
         """Tell where the room was shown to whom; returns `{counted}`, those that were new."""
-        if (call.body.viewers is None) == (call.body.count is None):
+        body = call.body
+        if (body.viewers is None) == (body.count is None):
             raise CommandError("bad_request", "expected either viewers or count")
-        return Commit("exposure.put", _given(call.body), idempotent=True)
+        reply = await call.room.submit(call.operation("exposure.put", _given(body)))
+        if reply[:1] != b"+":
+            return reply
+        answer = orjson.loads(reply[1:])
+        self._engine.record(call.room, _exposed(body, answer))
+        return {"counted": answer["counted"]}
 
     def routes(self) -> Iterable[web.AbstractRouteDef]:
         """Serve the figures."""
@@ -290,7 +306,7 @@ class Counters(Plugin):
 
     @open_to(Role.HOST)
     async def _sessions(self, request: web.Request) -> web.Response:
-        """List the sessions of the last 30 days, newest first."""
+        """List the sessions that are kept, newest first."""
         return _json(await self._ask(request.match_info["room"], Op("counters.sessions", "", {})))
 
     async def _ask(self, room: str, op: Op) -> dict[str, Any]:
@@ -308,27 +324,26 @@ def _given(body: Any) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
+def _exposed(body: ExposurePut, answer: Mapping[str, Any]) -> dict[str, Any]:
+    record = Record(
+        ts=answer["now"],
+        kind="exposure",
+        name=body.placement,
+        window=body.window,
+        item=body.item or "",
+        source=source_name(body.source or ""),
+        n=body.count or 0,
+        users=tuple(body.viewers or ()),
+        session=answer["session"],
+    )
+    told: dict[str, Any] = msgspec.to_builtins(record)
+    return told
+
+
 def _order(by: str, row: dict[str, Any]) -> tuple[float, str]:
     if by in ("minute", "survey"):
         return float(row.get("minute", -row.get("ts", 0))), ""
     return -float(row["paid_amount"]), str(row[by])
-
-
-def _flush_ms(engine: Engine) -> float:
-    low, high = _FLUSH_MS
-    options = engine.settings.plugin.get("counters", {})
-    unknown = options.keys() - {"flush_ms"}
-    if unknown:
-        raise ConfigError("plugin.counters", "flush_ms alone", min(unknown))
-    try:
-        flush_ms = float(options.get("flush_ms", 1000))
-    except (TypeError, ValueError):
-        flush_ms = 0.0
-    if not low <= flush_ms <= high:
-        raise ConfigError(
-            "plugin.counters.flush_ms", f"{low} to {high} ms", options.get("flush_ms")
-        )
-    return flush_ms
 
 
 def _json(body: dict[str, Any]) -> web.Response:

@@ -204,11 +204,12 @@ local SETTLE_MS, SETTLE_AGAIN_MS = 60000, 5000
 
 local function clear(s)
   for _, part in ipairs({'c', 'd', 'o', 'w'}) do write('UNLINK', of(s, part)) end
+  clear_said(s)
   for number = 1, call('HLEN', of(s, 'g')) do
     write('HSET', of(s, 'gs'), number .. '|active', call('PFCOUNT', of(s, 'ag:' .. number)))
     write('UNLINK', of(s, 'ag:' .. number))
   end
-  write('ZREMRANGEBYSCORE', key('counters:sessions'), '-inf', whole(now - KEEP_MS))
+  write('ZREMRANGEBYSCORE', key('counters:sessions'), '-inf', whole(now - options().keep_ms))
   expire(s)
 end
 
@@ -241,6 +242,9 @@ local function check_records(report, s)
   report('counters.dwell', name, whole(dwell), whole(figure(s, 'dwell')))
   report('counters.open', name, open, figure(s, 'open'))
   report('counters.since', name, whole(since), whole(figure(s, 'since')))
+  local said = 0
+  for _, n in ipairs(call('HVALS', of(s, 'dn'))) do said = said + tonumber(n) end
+  report('counters.said', name .. ':dn', said, totals_of(s, cells_of(s)).danmaku or 0)
 end
 
 checks.counters = function(report, args)

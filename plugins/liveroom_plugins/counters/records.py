@@ -14,7 +14,8 @@ class Record(Struct, frozen=True, kw_only=True, omit_defaults=True):
     Args:
         ts: when it was counted; it belongs to the minute and the segment of this moment.
         kind: `enter` and `leave` (a user on one worker), `view`; a kind of interaction; `click`,
-            `cart`; `order`, `exposure`, `survey`, `answer`, `segment`.
+            `cart`; `order`, `exposure`, `survey`, `answer`, `segment`. One may stand for `n` views,
+            likes, shares or clicks.
         user: who; of `exposure` nobody, see `users`.
         source: the channel; "" where none is known.
         via: of a visit: the worker. Of one user and worker visits do not overlap.
@@ -27,6 +28,10 @@ class Record(Struct, frozen=True, kw_only=True, omit_defaults=True):
         name: of a segment; of an exposure the placement.
         window: of an exposure.
         users: of an exposure: who was shown it; empty where only `n` is known.
+        id: of `danmaku`.
+        mood: of `danmaku`: see mood.py.
+        deleted: of `danmaku`: when it was deleted; 0: it was not.
+        session: to which this belongs, for those who do not know; 0: they do.
     """
 
     ts: int
@@ -43,3 +48,7 @@ class Record(Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: str = ""
     window: str = ""
     users: tuple[str, ...] = ()
+    id: str = ""
+    mood: str = ""
+    deleted: int = 0
+    session: int = 0

@@ -15,6 +15,7 @@ import structlog
 
 from liveroom import Op, RoomHandle, StoreError
 from liveroom_plugins.counters.gather import Gathering, Page
+from liveroom_plugins.counters.options import Options
 from liveroom_plugins.counters.records import Record
 
 
@@ -24,6 +25,9 @@ log = structlog.get_logger("liveroom.counters")
 
 BEAT_S = 2.0
 """How often a worker with viewers shows that it lives; a dead one's viewers left when it last did."""
+
+_SETTLED_S = 12.0
+"""After the end: what was said may be deleted until figures stand."""
 
 Journal = Callable[[RoomHandle, Record], None]
 
@@ -36,8 +40,8 @@ class Sender:
         session: the ms at which it was opened.
         worker: this worker's id.
         now: seconds of a clock that never goes back.
-        flush_s: at most one page of what was gathered in so long; what is left follows at once.
-        journal: told of each visit that the store has taken.
+        options: at most one page of what was gathered in `flush_s`; what is left follows at once.
+        journal: told of what the store has taken.
     """
 
     def __init__(
@@ -47,22 +51,23 @@ class Sender:
         worker: str,
         now: Callable[[], float],
         *,
-        flush_s: float,
+        options: Options,
         journal: Journal,
     ) -> None:
         self.room = room
         self.session = session
         self.gathering = Gathering(lambda: int(now() * 1000))
         self.over = False
+        self._over_at = 0.0
         self._worker = worker
         self._now = now
-        self._flush_s = flush_s
+        self._options = options
         self._journal = journal
         self._page: Page | None = None
         self._waiting = False
         self._known = False
         self._stopped = False
-        self._sent_at = now() - flush_s
+        self._sent_at = now() - options.flush_s
         self._failures = 0
 
     @property
@@ -72,7 +77,7 @@ class Sender:
             return False
         since = self._now() - self._sent_at
         if self.pending:
-            return since >= self._flush_s
+            return since >= self._options.flush_s
         return self.gathering.here > 0 and since >= BEAT_S
 
     @property
@@ -82,12 +87,13 @@ class Sender:
 
     @property
     def done(self) -> bool:
-        """Whether nothing is left to tell of a session that is over."""
-        return self.over and not self.pending
+        """Whether nothing is left to tell of a session that is over, and nothing will be."""
+        return self.over and not self.pending and self._now() >= self._over_at + _SETTLED_S
 
     def close(self) -> None:
         """Take that the session is over."""
         self.over = True
+        self._over_at = self._now()
         self.gathering.leave_all(over=True)
 
     async def finish(self, commit: Callable[[Op], Awaitable[bytes]]) -> None:
@@ -113,6 +119,7 @@ class Sender:
             "m": int(self._now() * 1000),
             "here": self.gathering.here,
             "known": self._known,
+            "o": self._options.for_store,
         }
         return Op("counters.add", "", body)
 
@@ -127,12 +134,18 @@ class Sender:
         if answer.get("gone"):
             log.warning("counters too late", room=self.room.id, session=self.session)
             return page.more
-        for record in page.records(self._worker, answer["now"], answer["off"]):
-            self._journal(self.room, record)
+        self._record(page, answer["now"], answer["off"])
         if not answer["known"]:
             self.gathering.tell_anew()
         self._known = True
         return page.more
+
+    def _record(self, page: Page, now: int, off: int) -> None:
+        for record in page.records(self._worker, now, off):
+            self._journal(self.room, record)
+        if self._options.acts:
+            for record in page.acts_as_records(now):
+                self._journal(self.room, record)
 
     def _answered(self, done: asyncio.Future[bytes]) -> None:
         self._waiting = False

@@ -1,10 +1,10 @@
 -- Live counters, first part: sessions, and where things are counted. Keys (`<s>` is a session, called by the
 -- ms at which the room was opened):
---   `counters`           hash  session -> the newest one
---   `counters:sessions`  sorted set  session -> ms, for 30 days
+--   `counters`           hash  session -> the newest one; lost_ms, keep_ms, late_ms, messages: the options
+--   `counters:sessions`  sorted set  session -> ms, for `keep_ms`
 --   `counters:<s>`       hash  closed ms; t|<metric> sums of the minutes that are folded; folded, the first minute
 --                        that is not; base, viewers online at its start; peak, max_sum of the minutes before it;
---                        seg, the segment that runs; currency; final JSON of the dwell when it is settled;
+--                        seg, the segment that runs; currency; said, messages so far; final JSON of the dwell when it is settled;
 --                        of the viewers' time in ms: dwell, of visits that are over; open, how many are there now;
 --                        since, sum of when they came
 --   `counters:<s>:c`     hash  minute|segment|source|metric -> n: everything that is counted goes here first
@@ -15,11 +15,10 @@
 --   `counters:<s>:i`     hash  item|metric -> n               `counters:<s>:ki` set of the items
 --   `counters:<s>:hi:<item>`, `he:<item>`  HyperLogLogs of who clicked it and who was shown it; `he` of who any
 --   `counters:<s>:am:<minute>`, `ag:<segment>`  HyperLogLogs of who did something
---   viewers.lua: `:u` `:o` `:d` `:h` `:w`; orders.lua: `:b` `:x` `:xh:<n>` `:v` `:vt` and `counters:order:<order>`
+--   viewers.lua: `:u` `:o` `:d` `:h`; said.lua: `:dm` `:du` `:dn` `:dx`; pages.lua: `:w`; orders.lua: `:b` `:x` `:xh:<n>` `:v` `:vt` and `counters:order:<order>`
 -- Times within a session are ms since its beginning. What comes in the ten seconds after the end belongs to the
 -- last minute, what comes after that to the session alone.
 local DAY_MS = 86400000
-local KEEP_MS, LATE_MS = 30 * DAY_MS, DAY_MS
 local GRACE_MS = 10000
 local FOLD_MS = 60000 -- a minute is folded when it has been over for so long
 local MAX_MINUTES = 2880
@@ -38,6 +37,28 @@ local function figure(s, name) return tonumber(field(s, name) or 0) end
 -- The bucket of a positive number: (GAMMA ^ (i - 1), GAMMA ^ i].
 local function bucket(x) return x < 1 and 'z' or whole(math.ceil(math.log(x) * PER_LOG)) end
 local function middle(name) return name == 'z' and 0 or 2 * GAMMA ^ tonumber(name) / (GAMMA + 1) end
+
+-- What `[plugin.counters]` says, as the workers told last.
+
+local options_known -- of this call
+local DEFAULTS = {lost_ms = 10000, keep_ms = 30 * DAY_MS, late_ms = DAY_MS, messages = 20000}
+
+local function options()
+  if options_known then return options_known end
+  local names = {'lost_ms', 'keep_ms', 'late_ms', 'messages'}
+  local found = call('HMGET', key('counters'), unpack(names))
+  options_known = {}
+  for i, name in ipairs(names) do options_known[name] = tonumber(found[i] or DEFAULTS[name]) end
+  return options_known
+end
+
+local function set_options(wanted)
+  local known = options()
+  for name, n in pairs(wanted) do
+    if known[name] ~= n then write('HSET', key('counters'), name, whole(n)) end
+  end
+  options_known = wanted
+end
 
 -- Sessions.
 
@@ -91,8 +112,8 @@ heed('room', function(_, what)
   end
 end)
 
--- For a day after the end it is known who was there; so long new orders and exposures belong to it.
-local function too_late(s) return s.closed ~= nil and now >= s.closed + LATE_MS end
+-- For a while after the end it is known who was there; so long new orders and exposures belong to it.
+local function too_late(s) return s.closed ~= nil and now >= s.closed + options().late_ms end
 
 local function counted()
   local s = newest()

@@ -116,6 +116,27 @@ class SegmentTold(Struct):
     by: str
 
 
+class DoneTold(Struct):
+    """`d` of `counters.did`: who took part in what; `values` are a gift's, or a survey's score."""
+
+    session: int
+    users: list[str]
+    kinds: list[str]
+    values: list[int]
+
+
+class OrderTold(Struct):
+    """`d` of `counters.order`: how an order stands."""
+
+    session: int
+    user: str
+    amount: int
+    status: Literal["created", "paid", "refunded"]
+    order: str | UnsetType = UNSET
+    item: str | UnsetType = UNSET
+    source: str | UnsetType = UNSET
+
+
 EVENTS = (
     EventSpec(
         "counters",
@@ -136,6 +157,20 @@ EVENTS = (
         Delivery.DURABLE,
         "A session, when it is over and all is told.",
         SessionTold,
+        internal=True,
+    ),
+    EventSpec(
+        "counters.did",
+        Delivery.DURABLE,
+        "If there is an archive: what the store counted.",
+        DoneTold,
+        internal=True,
+    ),
+    EventSpec(
+        "counters.order",
+        Delivery.DURABLE,
+        "If there is an archive: an order was told of, or went on.",
+        OrderTold,
         internal=True,
     ),
     EventSpec(

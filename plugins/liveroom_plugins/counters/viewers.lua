@@ -1,26 +1,22 @@
--- Live counters, second part: what is known of each viewer, and what workers tell. Keys:
+-- Live counters, second part: what is known of each viewer. Keys:
 --   `counters:<s>:u`  hash  user -> letters|source|base,until|a-b;c-d|worker=since;…
---                     letters: V was there, and one for each kind of thing done (LETTERS); source: of the first visit;
+--                     letters: V was there, and one for each kind of thing done (KINDS); source: of the first visit;
 --                     visits that are over, in order and apart, the oldest as `base` ms up to `until`; on which
 --                     workers the user is now
 --   `counters:<s>:o`  sorted set  user who is there -> since, less the time of earlier visits: the time of a
 --                     viewer at t is t less this
 --   `counters:<s>:d`  hash  second -> by how many more viewers are online then
 --   `counters:<s>:h`  hash  bucket -> viewers whose visits are over, by their time; a<bucket> -> answers, by theirs
---   `counters:<s>:w`  hash  worker -> number|offset|its clock|now, of what it told last; and lost|<worker>
 -- The visits of a viewer are joined: two tabs, on whatever workers, are one viewer who is there once.
 local MAX_VISITS = 16
 local MOST_ARGS = 2000
-local PAGE = 200
-local LOST_MS = 10000 -- a worker with viewers that has told nothing for so long is gone
-local STEP_MS = 1000 -- a worker's clock that is off by more was not told late: the store's was set
-local DRIFT = 0.0005
 
 local LETTERS = {
   like = 'L', danmaku = 'D', share = 'S', gift = 'G', vote = 'P', question = 'Q', upvote = 'U', quiz = 'Z',
   lottery = 'E', follow = 'F', coupon = 'C', redpacket = 'R',
 }
-local KINDS = {A = 'act', K = 'click', T = 'cart', O = 'order', B = 'buy', X = 'survey'}
+local KINDS = {A = 'act', K = 'click', T = 'cart', O = 'order', B = 'buy', X = 'survey', Y = 'other'}
+local INTERACTING = '[LDSGPQUZEFCRY]'
 for kind, letter in pairs(LETTERS) do KINDS[letter] = kind end
 
 -- Records.
@@ -120,9 +116,9 @@ local function user_of(page, user)
 end
 
 -- Nothing that a figure names by users counts those who were never there.
-local function count_letters(page, r, letters)
+local function count_letters(page, r, letters, n)
   for letter in string.gmatch(letters, '%a') do
-    if letter ~= 'V' then add(page.cells, KINDS[letter] .. '_users', r.source, 1) end
+    if letter ~= 'V' then add(page.cells, KINDS[letter] .. '_users', r.source, n) end
   end
 end
 
@@ -136,14 +132,14 @@ local function mark(page, user, letters)
   if new == '' then return end
   r.letters = r.letters .. new
   page.changed[user] = true
-  if has(r, 'V') then count_letters(page, r, new) end
+  if has(r, 'V') then count_letters(page, r, new, 1) end
 end
 
 local function see(page, r, source)
   if has(r, 'V') then return end
   r.source = known_source(page.s, source)
   add(page.cells, 'viewers', r.source, 1)
-  count_letters(page, r, r.letters)
+  count_letters(page, r, r.letters, 1)
   r.letters = r.letters .. 'V'
 end
 
@@ -264,8 +260,26 @@ local function count_active(s, users)
   if segment_now(s) ~= 0 then write_all('PFADD', of(s, 'ag:' .. segment_now(s)), users) end
 end
 
+-- What is in no other event of the log, for whoever recomputes the figures: if somebody keeps it.
+local archived
+local function is_archived()
+  if archived == nil then
+    local asked = {}
+    note('archiving', '', 0, asked)
+    archived = asked.yes == true
+  end
+  return archived
+end
+
+local function tell_done(s, rows)
+  if not is_archived() then return end
+  local users, kinds, values = {}, {}, {}
+  for i, row in ipairs(rows) do users[i], kinds[i], values[i] = row[1], row[2], row.value or 1 end
+  emit_to(STAFF, 'counters.did', {session = s.opened, users = users, kinds = kinds, values = values})
+end
+
 -- Votes and the like come by the thousand: those of a batch are counted together when it is done.
-local done = {} -- session -> rows {user, kind, further sums}
+local done = {} -- session -> rows {user, kind, further sums, value = how much}
 
 local function count_done(s, rows)
   local page, users = new_page(s), {}
@@ -277,10 +291,11 @@ local function count_done(s, rows)
     add(page.cells, LETTERS[kind] and kind or 'did_' .. kind, source, 1)
     add(page.cells, 'act', source, 1)
     for metric, n in pairs(row[3] or {}) do add(page.cells, metric, source, n) end
-    mark(page, user, (LETTERS[kind] or '') .. 'A')
+    mark(page, user, (LETTERS[kind] or 'Y') .. 'A')
   end
   save(page)
   count_active(s, users)
+  tell_done(s, rows)
 end
 
 local function count_later(s)
@@ -296,7 +311,7 @@ local function did(user, kind, more)
   if not s or s.closed or not string.find(kind, '^[%l_]+$') then return end
   after(function()
     if not done[s.id] then count_later(s) end
-    table.insert(done[s.id], {user, kind, more})
+    table.insert(done[s.id], {user, kind, more, value = more and more.gift_value})
   end)
 end
 
@@ -312,133 +327,3 @@ heed('answered', function(_, ms)
   write('HINCRBY', of(s, 'h'), 'a' .. bucket(ms), 1)
   pour(s, {['|answers'] = 1, ['|answer_ms'] = ms})
 end)
-
--- What workers tell, each at most once a second: op.d =
---   w worker, s session, q number of what is told, m its clock (ms), known: whether it was told of before,
---   here: how many viewers it has
---   v visits [user, source, from, past or -1] by its clock    a [user, letters] of what was done first
---   n kind -> source -> how many                              p users who did something
---   i item -> {clicks, carts, units, users}
-
-local function told(s, worker)
-  local number, off, clock_ms, ms = string.match(call('HGET', of(s, 'w'), worker) or '', '^(%d+)|(%-?%d+)|(%d+)|(%d+)$')
-  if number then
-    return {number = tonumber(number), off = tonumber(off), clock = tonumber(clock_ms), now = tonumber(ms)}
-  end
-end
-
--- By how much the worker's clock differs: what is told soonest tells it best.
-local function offset(last, clock_ms)
-  local off = now - clock_ms
-  if not last then return off end
-  local aged = math.floor(last.off + math.max(0, clock_ms - last.clock) * DRIFT)
-  if off > aged and off - aged < STEP_MS then return aged end
-  return off
-end
-
-local function answered(ms, off, known)
-  return string.format('{"now":%.0f,"off":%.0f,"known":%s}', ms, off, tostring(known))
-end
-
--- Read back at once, so this is done when nothing can be refused any more.
-local function distinct(name, users)
-  if #users == 0 then return nil end
-  for first = 1, #users, MOST_ARGS do
-    call('PFADD', name, unpack(users, first, math.min(first + MOST_ARGS - 1, #users)))
-  end
-  return call('PFCOUNT', name)
-end
-
-local MAX_ITEMS = 1000
-local function known_item(s, item)
-  s.items = s.items or {}
-  if s.items[item] == nil then
-    local known = call('SISMEMBER', of(s, 'ki'), item) == 1
-    s.items[item] = known or call('SCARD', of(s, 'ki')) < MAX_ITEMS
-    if s.items[item] and not known then write('SADD', of(s, 'ki'), item) end
-  end
-  return s.items[item] and item or OTHER
-end
-
-local function count_items(s, items)
-  for name, seen in pairs(items) do
-    local item = known_item(s, name)
-    write_sums(of(s, 'i'), {
-      [item .. '|clicks'] = seen.clicks, [item .. '|carts'] = seen.carts, [item .. '|units'] = seen.units,
-    })
-    local n = distinct(of(s, 'hi:' .. item), seen.users or {})
-    if n then write('HSET', of(s, 'i'), item .. '|clickers', n) end
-  end
-end
-
-local function count_told(s, d, off)
-  local page, users = new_page(s), {}
-  for _, row in ipairs(d.v or {}) do users[#users + 1] = row[1] end
-  for _, row in ipairs(d.a or {}) do users[#users + 1] = row[1] end
-  fetch(page, users)
-  for _, row in ipairs(d.v or {}) do
-    local from, past = row[3] + off - s.opened, row[4] >= 0 and row[4] + off - s.opened or nil
-    visit(page, row[1], row[2], d.w, from, past)
-  end
-  for _, row in ipairs(d.a or {}) do mark(page, row[1], row[2]) end
-  for kind, by_source in pairs(d.n or {}) do
-    for source, n in pairs(by_source) do add(page.cells, kind, known_source(s, source), n) end
-  end
-  save(page)
-  count_active(s, d.p or {})
-  count_items(s, d.i or {})
-end
-
-ops['counters.add'] = function(op)
-  local d, s = op.d, newest()
-  if not s or s.id ~= d.s then s = session(d.s) end
-  if not s or field(s, 'final') then return {gone = true} end
-  local last = told(s, d.w)
-  if last and d.q <= last.number then return answered(last.now, last.off, true) end
-  local off = offset(last, d.m)
-  fold_old(s)
-  count_told(s, d, off)
-  write('HSET', of(s, 'w'), d.w, string.format('%.0f|%.0f|%.0f|%.0f', d.q, off, d.m, now))
-  write('HDEL', of(s, 'w'), 'lost|' .. d.w)
-  if d.here > 0 then
-    at('counters.lost', s.id .. '|' .. d.w, now + LOST_MS)
-  else
-    cancel('counters.lost', s.id .. '|' .. d.w)
-  end
-  return answered(now, off, last ~= nil or not d.known)
-end
-
--- A worker that tells nothing any more: its viewers were there until it told last. Should it come back, it
--- tells of them anew, and nothing is counted twice.
-
-local function part_of_lost(s, worker, cursor, until_ms)
-  local found = call('ZSCAN', of(s, 'o'), cursor, 'COUNT', PAGE)
-  local page, users = new_page(s), {}
-  for i = 1, #found[2], 2 do users[#users + 1] = found[2][i] end
-  fetch(page, users)
-  for _, user in ipairs(users) do
-    if page.users[user].here[worker] then visit(page, user, '', worker, page.users[user].here[worker], until_ms) end
-  end
-  save(page)
-  return found[1]
-end
-
-due['counters.lost'] = function(id)
-  local sid, worker = string.match(id, '^(%d+)|(.*)$')
-  local s = session(sid)
-  if not s or field(s, 'final') then return end
-  s.folded = figure(s, 'folded')
-  local last, lost = told(s, worker), call('HGET', of(s, 'w'), 'lost|' .. worker)
-  if last and now < last.now + LOST_MS then return at('counters.lost', id, last.now + LOST_MS) end
-  local cursor, until_ms = '0', last and last.now - s.opened
-  if lost then cursor, until_ms = string.match(lost, '^(%d+)|(%d+)$') end
-  if not until_ms then return end
-  cursor = part_of_lost(s, worker, cursor, tonumber(until_ms))
-  write('HDEL', of(s, 'w'), worker)
-  if cursor == '0' then
-    write('HDEL', of(s, 'w'), 'lost|' .. worker)
-  else
-    write('HSET', of(s, 'w'), 'lost|' .. worker, cursor .. '|' .. whole(tonumber(until_ms)))
-    at('counters.lost', id, now)
-  end
-end

@@ -16,15 +16,17 @@ from sqlalchemy import Connection, text
 
 import harness
 import postgres
-from liveroom import Call, ConfigError, Engine, Op
+from liveroom import Call, ConfigError, Engine, LogEntry, Op
 from liveroom.core.clock import FakeClock
 from liveroom.plugin.spec import Plugin
 from liveroom_plugins.archive import Archive
 from liveroom_plugins.archive.consumer import Consumer
-from liveroom_plugins.archive.cursor import Cursor
+from liveroom_plugins.archive.cursor import Cursor, Page
 from liveroom_plugins.archive.database import Away, Database
 from liveroom_plugins.archive.reading import events_of, find_session, reading, records
-from liveroom_plugins.archive.writing import cursor_of
+from liveroom_plugins.archive.rows import danmaku_row, event_row
+from liveroom_plugins.archive.schema import danmaku
+from liveroom_plugins.archive.writing import cursor_of, store_fleeting, store_page
 
 
 Row = dict[str, Any]
@@ -68,24 +70,26 @@ def said(url: str, room: str) -> list[str]:
 
 
 async def titled(worker: harness.Worker, room: str, titles: range) -> None:
-    """Have events happen: the room is called otherwise, again and again."""
-    host = await worker.control(room)
-    for number in titles:
-        await host.ask("room.update", title=f"show {number}")
-    await host.event("room.updated", title=f"show {titles[-1]}")
+    """Have events happen, and this worker know: the room is called otherwise, again and again."""
+    ops = [Op("room.update", "x", {"title": f"show {number}"}) for number in titles]
+    place = (await worker.node.hub.commit(room, ops)).position
+    handle = worker.node.hub.room(room)
+    async with asyncio.timeout(harness.PATIENCE_S):
+        while handle is not None and handle.position < place:  # noqa: ASYNC110 -- nothing tells
+            await asyncio.sleep(0.001)
 
 
 async def unseen(worker: harness.Worker, room: str, titles: range) -> None:
-    """The same, by nobody's hand: no viewer waits for it."""
-    for number in titles:
-        await worker.node.hub.commit(room, [Op("room.update", "x", {"title": f"show {number}"})])
+    """The same; nobody waits for it."""
+    ops = [Op("room.update", "x", {"title": f"show {number}"}) for number in titles]
+    await worker.node.hub.commit(room, ops)
 
 
 async def test_archive_has_events_danmaku_and_sessions(
-    store_url: str, archive_url: str, room: str
+    store_url: str, sqlite_url: str, room: str
 ) -> None:
     """Everything durable in the log's order, messages as published, and one session per opening."""
-    async with archiving(store_url, archive_url) as (worker, plugin):
+    async with archiving(store_url, sqlite_url) as (worker, plugin):
         host = await worker.open_control(room)
         await host.ask("room.open", title="One")
         ann = await worker.join(room, "ann")
@@ -98,26 +102,26 @@ async def test_archive_has_events_danmaku_and_sessions(
         await catch_up(plugin)
 
     log = ["room.opened", "notice", "room.closed", "room.opened"]
-    assert [name for _, _, name in archived(archive_url, room)] == log
-    one, two = rows(archive_url, "SELECT * FROM sessions ORDER BY opened_ms")
+    assert [name for _, _, name in archived(sqlite_url, room)] == log
+    one, two = rows(sqlite_url, "SELECT * FROM sessions ORDER BY opened_ms")
     assert (one["title"], two["title"], two["closed_ms"]) == ("One", "Two", None)
     assert one["opened_ms"] < one["closed_ms"] <= two["opened_ms"]
-    with reading(archive_url) as connection:
+    with reading(sqlite_url) as connection:
         first = find_session(connection, f"{room}@{one['opened_ms']}", None)
         happened = [(row["name"], row["body"]) for row in events_of(connection, first)]
         assert find_session(connection, None, room).title == "Two"
     assert happened[1] == ("notice", {"text": "Welcome", "by": "host"})
-    (hello,) = [r for r in records(archive_url, first.name) if r["kind"] == "danmaku"]
+    (hello,) = [r for r in records(sqlite_url, first.name) if r["kind"] == "danmaku"]
     assert (hello["id"], hello["user"], hello["d"]["text"]) == (sent["id"], "ann", "hello")
     assert hello["d"]["color"] == 255
-    assert rows(archive_url, "SELECT * FROM gaps") == []
+    assert rows(sqlite_url, "SELECT * FROM gaps") == []
 
 
 async def test_archive_keeps_persons_apart_from_what_happened(
-    embedded_url: str, archive_url: str, room: str
+    embedded_url: str, sqlite_url: str, room: str
 ) -> None:
     """No body names a user; erasing the columns leaves what happened."""
-    async with archiving(embedded_url, archive_url) as (worker, plugin):
+    async with archiving(embedded_url, sqlite_url) as (worker, plugin):
         await worker.open_room(room)
         ann = await worker.join(room, "ann")
         await ann.ask("qa.ask", text="How long?")
@@ -125,7 +129,7 @@ async def test_archive_keeps_persons_apart_from_what_happened(
         await catch_up(plugin)
 
     query = "SELECT * FROM events WHERE name = 'qa.asked'"
-    (asked,) = rows(archive_url, query)
+    (asked,) = rows(sqlite_url, query)
     assert (asked["user"], asked["user_name"]) == ("ann", "ann")
     assert "ann" not in str(asked["body"])
     assert "ann" in str(asked["people"])
@@ -171,12 +175,12 @@ async def test_archive_reads_by_itself_in_turns(
 
 
 async def test_archive_keeps_the_figures_of_minutes(
-    embedded_url: str, archive_url: str, room: str
+    embedded_url: str, sqlite_url: str, room: str
 ) -> None:
     """An event between workers that tells of a minute becomes rows, once."""
     plugin = Archive(3600)
     async with harness.running_worker(
-        embedded_url, plugins=[plugin, Minutes()], plugin={"archive": {"url": archive_url}}
+        embedded_url, plugins=[plugin, Minutes()], plugin={"archive": {"url": sqlite_url}}
     ) as worker:
         await worker.open_room(room)
         for likes in (7, 9):
@@ -184,7 +188,7 @@ async def test_archive_keeps_the_figures_of_minutes(
             await worker.node.hub.commit(room, [minute])
         await plugin.consumer.consume(room)
 
-    (row,) = rows(archive_url, "SELECT * FROM minutes")
+    (row,) = rows(sqlite_url, "SELECT * FROM minutes")
     assert row == {
         "room": room, "minute_ms": 180_000, "name": "likes", "session": 60_000, "value": 7.0,
     }  # fmt: skip
@@ -198,12 +202,12 @@ class Minutes(Plugin):
 
 
 async def test_archive_keeps_what_other_plugins_hand_over(
-    embedded_url: str, archive_url: str, room: str
+    embedded_url: str, sqlite_url: str, room: str
 ) -> None:
     """What no log has and nobody is shown: among the records, in the order of its time."""
     plugin = Archive(3600)
     async with harness.running_worker(
-        embedded_url, plugins=[plugin, Likes()], plugin={"archive": {"url": archive_url}}
+        embedded_url, plugins=[plugin, Likes()], plugin={"archive": {"url": sqlite_url}}
     ) as worker:
         await worker.open_room(room)
         ann = await worker.join(room, "ann")
@@ -211,9 +215,9 @@ async def test_archive_keeps_what_other_plugins_hand_over(
         await ann.ask("like.send", n=4)
         await catch_up(plugin)
 
-    with reading(archive_url) as connection:
+    with reading(sqlite_url) as connection:
         session = find_session(connection, None, room).name
-    found = list(records(archive_url, session))
+    found = list(records(sqlite_url, session))
     assert [record["kind"] for record in found] == ["room.opened", "like", "like"]
     assert [record for record in found if record["kind"] == "like"] == [
         {"ts": record["ts"], "kind": "like", "user": "ann", "n": n}
@@ -282,10 +286,10 @@ async def test_archive_notes_what_the_log_dropped(
 
 
 async def test_archive_that_comes_late_knows_the_session(
-    embedded_url: str, archive_url: str, room: str
+    embedded_url: str, sqlite_url: str, room: str
 ) -> None:
     """The opening is trimmed already: the session is what the room shows."""
-    async with archiving(embedded_url, archive_url) as (worker, plugin):
+    async with archiving(embedded_url, sqlite_url) as (worker, plugin):
         await worker.open_room(room, title="Late")
         await titled(worker, room, range(3))
         await worker.node.hub.commit(room, [Op("sys.trim", "", {"older_ms": -1000})])
@@ -293,38 +297,38 @@ async def test_archive_that_comes_late_knows_the_session(
         await plugin.consumer.consume(room)
         opened = (await worker.control(room)).hello["states"]
 
-    (session,) = rows(archive_url, "SELECT * FROM sessions")
+    (session,) = rows(sqlite_url, "SELECT * FROM sessions")
     (state,) = [item["d"] for item in opened if item["st"] == "room"]
     assert session["opened_ms"] == state["opened_ms"]
-    assert {row["session"] for row in rows(archive_url, "SELECT session FROM events")} == {
+    assert {row["session"] for row in rows(sqlite_url, "SELECT session FROM events")} == {
         session["opened_ms"]
     }
 
 
 async def test_archive_follows_a_log_that_began_anew(
-    embedded_url: str, archive_url: str, room: str
+    embedded_url: str, sqlite_url: str, room: str
 ) -> None:
     """A new epoch over the same entries doubles none of them; the break is noted."""
-    async with archiving(embedded_url, archive_url) as (worker, plugin):
+    async with archiving(embedded_url, sqlite_url) as (worker, plugin):
         await worker.open_room(room)
         await titled(worker, room, range(4))
         await plugin.consumer.consume(room)
-        (epoch,) = {row["epoch"] for row in rows(archive_url, "SELECT epoch FROM events")}
+        (epoch,) = {row["epoch"] for row in rows(sqlite_url, "SELECT epoch FROM events")}
         await worker.node.hub.commit(room, [Op("sys.epoch", "", {"was": epoch})])
         await unseen(worker, room, range(4, 7))
         await plugin.consumer.consume(room)
         await plugin.consumer.consume(room)
 
-    assert [seq for seq, _, _ in archived(archive_url, room)] == list(range(1, 9))
-    (gap,) = rows(archive_url, "SELECT * FROM gaps")
+    assert [seq for seq, _, _ in archived(sqlite_url, room)] == list(range(1, 9))
+    (gap,) = rows(sqlite_url, "SELECT * FROM gaps")
     assert (gap["kind"], gap["epoch"], gap["seq"], gap["missing"]) == ("epoch", epoch, 5, 0)
 
 
 async def test_archive_notices_a_store_that_went_back(
-    embedded_url: str, archive_url: str, room: str
+    embedded_url: str, sqlite_url: str, room: str
 ) -> None:
     """After a failover that lost writes the same numbers are other events: both are kept."""
-    async with archiving(embedded_url, archive_url) as (worker, plugin):
+    async with archiving(embedded_url, sqlite_url) as (worker, plugin):
         await worker.open_room(room)
         await titled(worker, room, range(3))
         before = await dumped(worker, room)
@@ -334,11 +338,11 @@ async def test_archive_notices_a_store_that_went_back(
         await unseen(worker, room, range(91, 95))
         await plugin.consumer.consume(room)
 
-    with reading(archive_url) as connection:
+    with reading(sqlite_url) as connection:
         session = find_session(connection, None, room)
         titles = [row["body"]["title"] for row in events_of(connection, session)][1:]
     assert titles == [f"show {number}" for number in (*range(6), *range(91, 95))]
-    assert [gap["kind"] for gap in rows(archive_url, "SELECT kind FROM gaps")] == ["epoch"]
+    assert [gap["kind"] for gap in rows(sqlite_url, "SELECT kind FROM gaps")] == ["epoch"]
 
 
 async def dumped(worker: harness.Worker, room: str) -> tuple[bytes, list[bytes]]:
@@ -356,6 +360,84 @@ async def restored(worker: harness.Worker, room: str, state: tuple[bytes, list[b
     ask = worker.node.store._execute
     await ask(base, ("RESTORE", f"{base}:log", 0, log, "REPLACE"))
     await ask(base, ("HSET", base, "seq", seq, "sub", sub))
+
+
+# Deleting.
+
+
+class Deleting(Plugin):
+    """Deletes what was said."""
+
+    name = "deleting"
+    lua = "ops['deleting.delete'] = function(op) emit('danmaku.deleted', op.d) end"
+
+
+DELETED = "SELECT text, deleted_by, deleted_ms FROM danmaku WHERE room = :room ORDER BY ts, id"
+
+
+@pytest.mark.parametrize("first", ["messages", "events"])
+async def test_archive_marks_messages_that_were_deleted(
+    embedded_url: str, archive_url: str, room: str, first: str
+) -> None:
+    """Whichever is written first, the message or the event; of a user all that was said before."""
+    plugin = Archive(every_s=3600)
+    async with harness.running_worker(
+        embedded_url, plugins=[plugin, Deleting()], plugin={"archive": {"url": archive_url}}
+    ) as worker:
+        await worker.open_room(room)
+        ann, bob, cy = [await worker.join(room, user) for user in ("ann", "bob", "cy")]
+        one = (await ann.ask("danmaku.send", text="one"))["id"]
+        await ann.ask("danmaku.send", text="two")
+        await bob.ask("danmaku.send", text="three")
+        await cy.ask("danmaku.send", text="four")
+        await catch_up(plugin)
+        await cy.ask("danmaku.send", text="five")
+        worker.node.store.skew_ms += 1000
+        for d in ({"ids": [one, "unknown"]}, {"user": "cy"}, {"user": "nobody"}):
+            await worker.node.hub.commit(room, [Op("deleting.delete", "", {"by": "mod", **d})])
+        if first == "messages":
+            await plugin.write()
+            await plugin.consumer.consume(room)
+        else:
+            await plugin.consumer.consume(room)
+            await plugin.write()
+        later = {"id": "later", "user": {"id": "cy", "name": "cy"}, "text": "six"}
+        handle = worker.node.hub.room_for(room)
+        plugin.published(handle, "danmaku", later, worker.node.hub.clock.wall_ms() + 60_000)
+        await plugin.write()
+
+    found = rows(archive_url, DELETED, room=room)
+    assert [(row["text"], row["deleted_by"]) for row in found] == [
+        ("one", "mod"), ("two", None), ("three", None), ("four", "mod"), ("five", "mod"), ("six", None),
+    ]  # fmt: skip
+    assert all((row["deleted_ms"] is None) == (row["deleted_by"] is None) for row in found)
+
+
+async def test_archive_marks_messages_that_are_written_at_the_same_time(archive_url: str) -> None:
+    """Two workers, one with the message and one with the event: one of them sees the other's row."""
+    one, two = Database(archive_url, FakeClock()), Database(archive_url, FakeClock())
+    await one.open()
+    cursor = Cursor()
+    for seq in range(1, 21):
+        said = {"id": f"m{seq}", "user": {"id": "ann", "name": "ann"}, "text": "x"}
+        item = f'{{"ev":"danmaku.deleted","seq":{seq},"ts":{seq},"d":{{"ids":["m{seq}"]}}}}'
+        event = event_row("r", "1-a", 1, LogEntry(seq, 0, None, item.encode()))
+        end = Cursor("1-a", seq, 0, seq, "", "", 1)
+        messages = partial(
+            store_fleeting,
+            table=danmaku,
+            rows=[danmaku_row("r", 1, said, seq)],
+            missing=[],
+            now_ms=1,
+        )
+        log = partial(store_page, room="r", start=cursor, page=Page(end, [event], [], []), now_ms=1)
+        await asyncio.gather(one.run(messages), two.run(log))
+        cursor = end
+    for database in (one, two):
+        await database.close()
+
+    found = rows(archive_url, DELETED, room="r")
+    assert [row["deleted_ms"] for row in found] == list(range(1, 21))
 
 
 # Dying.
@@ -515,10 +597,10 @@ def limit_pages(connection: Connection, more: int) -> None:
 
 
 async def test_archive_notes_messages_that_did_not_fit(
-    embedded_url: str, archive_url: str, room: str
+    embedded_url: str, sqlite_url: str, room: str
 ) -> None:
     """The queue has a bound; what is beyond it is counted and noted, and the rest is there."""
-    async with archiving(embedded_url, archive_url, options={"queue": "3"}) as (worker, plugin):
+    async with archiving(embedded_url, sqlite_url, options={"queue": "3"}) as (worker, plugin):
         await worker.open_room(room)
         host = await worker.control(room)
         for number in range(7):
@@ -527,8 +609,8 @@ async def test_archive_notes_messages_that_did_not_fit(
         await host.ask("danmaku.send", text="message 7")
         await catch_up(plugin)
 
-    (gap,) = rows(archive_url, "SELECT * FROM gaps")
-    assert said(archive_url, room) == ["message 0", "message 1", "message 2", "message 7"]
+    (gap,) = rows(sqlite_url, "SELECT * FROM gaps")
+    assert said(sqlite_url, room) == ["message 0", "message 1", "message 2", "message 7"]
     assert (gap["room"], gap["kind"], gap["missing"]) == (room, "danmaku", 4)
 
 

@@ -17,9 +17,9 @@ from liveroom import Body, Call, Commit, ConfigError, Op, Plugin, command
 
 
 @pytest.fixture
-async def shop(store_url: str) -> AsyncIterator[Shop]:
-    """A worker with counters, on each store."""
-    async with counting(store_url) as made:
+async def shop(embedded_url: str) -> AsyncIterator[Shop]:
+    """A worker with counters. What each store makes of figures is in test_counters_batch.py."""
+    async with counting(embedded_url) as made:
         yield made
 
 
@@ -28,13 +28,6 @@ async def pair(store_url: str) -> AsyncIterator[tuple[Shop, Shop]]:
     """Two workers with counters, on each store."""
     async with counting(store_url) as first, counting(store_url) as second:
         yield first, second
-
-
-@pytest.fixture
-async def alone(embedded_url: str) -> AsyncIterator[Shop]:
-    """A worker with counters, for what is the same on every store."""
-    async with counting(embedded_url) as made:
-        yield made
 
 
 async def come(shop: Shop, room: str, user: str, source: str = "") -> harness.Client:
@@ -142,12 +135,12 @@ async def test_counters_by_source_is_where_a_viewer_came_from_first(shop: Shop, 
     }  # fmt: skip
 
 
-async def test_counters_sources_without_end_are_others(alone: Shop, room: str) -> None:
+async def test_counters_sources_without_end_are_others(shop: Shop, room: str) -> None:
     """A hundred names are kept; what comes after them is `other`, and nothing is lost."""
-    await alone.worker.open_room(room)
+    await shop.worker.open_room(room)
     for number in range(103):
-        await put(alone, room, f"o{number}", source=f"s{number}")
-    rows = await alone.rows(room, "source")
+        await put(shop, room, f"o{number}", source=f"s{number}")
+    rows = await shop.rows(room, "source")
     assert len(rows) == 101
     assert rows["other"]["paid_orders"] == 3
     assert sum(row["paid_orders"] for row in rows.values()) == 103
@@ -202,15 +195,15 @@ async def test_counters_count_each_kind_as_often_as_it_had_an_effect(shop: Shop,
     await shop.check(room)
 
 
-async def test_counters_staff_is_no_audience(alone: Shop, room: str) -> None:
+async def test_counters_staff_is_no_audience(shop: Shop, room: str) -> None:
     """What hosts and moderators say and like is not counted."""
-    await alone.worker.open_room(room)
-    host = await alone.worker.control(room)
+    await shop.worker.open_room(room)
+    host = await shop.worker.control(room)
     await host.ask("danmaku.send", text="welcome")
     await host.ask("like.send", n=5)
-    ann = await come(alone, room, "ann")
+    ann = await come(shop, room, "ann")
     await ann.ask("like.send", n=1)
-    figures = await alone.figures(room, interactions=1)
+    figures = await shop.figures(room, interactions=1)
     assert (figures["viewers"], figures["interacting_viewers"]) == (1, 1)
 
 
@@ -329,15 +322,15 @@ ORDERS = {
 }
 
 
-async def test_orders_buyer_who_comes_later_is_a_viewer_who_bought(alone: Shop, room: str) -> None:
+async def test_orders_buyer_who_comes_later_is_a_viewer_who_bought(shop: Shop, room: str) -> None:
     """Who bought first and looked then is counted among the viewers who bought."""
-    await alone.worker.open_room(room)
-    await put(alone, room)
-    figures = await alone.figures(room, buyers=1)
+    await shop.worker.open_room(room)
+    await put(shop, room)
+    figures = await shop.figures(room, buyers=1)
     assert (figures["viewer_buyers"], figures["conversion"]) == (0, None)
-    await come(alone, room, "ann")
-    await alone.figures(room, viewers=1, buyers=1, viewer_buyers=1, orderers=1, conversion=1.0)
-    await alone.check(room)
+    await come(shop, room, "ann")
+    await shop.figures(room, viewers=1, buyers=1, viewer_buyers=1, orderers=1, conversion=1.0)
+    await shop.check(room)
 
 
 BAD_ORDERS: tuple[tuple[dict[str, Any], str], ...] = (
@@ -357,14 +350,14 @@ BAD_ORDERS: tuple[tuple[dict[str, Any], str], ...] = (
 )
 
 
-async def test_orders_refuse_what_cannot_be(alone: Shop, room: str) -> None:
+async def test_orders_refuse_what_cannot_be(shop: Shop, room: str) -> None:
     """Another content under the same id, amounts and names that are none: nothing changes."""
-    await alone.worker.open_room(room)
-    await put(alone, room, item="i1", sku="k1", currency="CNY", source="app")
-    before = await alone.figures(room)
+    await shop.worker.open_room(room)
+    await put(shop, room, item="i1", sku="k1", currency="CNY", source="app")
+    before = await shop.figures(room)
     for changes, code in BAD_ORDERS:
-        assert (await put(alone, room, **changes))["code"] == code, changes
-    after = await alone.figures(room)
+        assert (await put(shop, room, **changes))["code"] == code, changes
+    after = await shop.figures(room)
     assert {n: v for n, v in after.items() if v != before[n]} == {}
 
 
@@ -442,29 +435,29 @@ BAD_EXPOSURES: tuple[tuple[dict[str, Any], str], ...] = (
 )
 
 
-async def test_exposures_refuse_what_cannot_be(alone: Shop, room: str) -> None:
+async def test_exposures_refuse_what_cannot_be(shop: Shop, room: str) -> None:
     """Who or how many, not both; and a placement is told of in one way."""
-    await alone.worker.open_room(room)
-    await alone.tell(room, "exposure.put", placement="people", viewers=["a"])
-    await alone.tell(room, "exposure.put", placement="many", count=3)
+    await shop.worker.open_room(room)
+    await shop.tell(room, "exposure.put", placement="people", viewers=["a"])
+    await shop.tell(room, "exposure.put", placement="many", count=3)
     for d, code in BAD_EXPOSURES:
-        answer = await alone.tell(room, "exposure.put", **({"placement": "feed"} | d))
+        answer = await shop.tell(room, "exposure.put", **({"placement": "feed"} | d))
         assert answer["code"] == code, d
-    await alone.figures(room, exposures=4)
+    await shop.figures(room, exposures=4)
 
 
-async def test_exposures_many_windows_are_refused(alone: Shop, room: str) -> None:
+async def test_exposures_many_windows_are_refused(shop: Shop, room: str) -> None:
     """A thousand pairs of placement and window; a known one may go on."""
-    await alone.worker.open_room(room)
+    await shop.worker.open_room(room)
     ops = [
         Op("exposure.put", "", {"placement": "p", "window": str(n), "count": 1})
         for n in range(1000)
     ]
     for start in range(0, 1000, 100):
-        await alone.worker.node.hub.commit(room, ops[start : start + 100])
+        await shop.worker.node.hub.commit(room, ops[start : start + 100])
     more: dict[str, Any] = {"placement": "p", "count": 2}
-    assert (await alone.tell(room, "exposure.put", window="x", **more))["code"] == "limit_reached"
-    assert await alone.tell(room, "exposure.put", window="999", **more) == {"counted": 1}
+    assert (await shop.tell(room, "exposure.put", window="x", **more))["code"] == "limit_reached"
+    assert await shop.tell(room, "exposure.put", window="999", **more) == {"counted": 1}
 
 
 # Satisfaction.
@@ -485,14 +478,14 @@ async def test_survey_takes_one_answer_of_a_viewer(shop: Shop, room: str) -> Non
     assert (figures["csat"], figures["avg_score"], figures["response_rate"]) == (0.5, 3.25, 1.0)
 
 
-async def test_survey_texts_are_for_hosts(alone: Shop, room: str) -> None:
+async def test_survey_texts_are_for_hosts(shop: Shop, room: str) -> None:
     """What viewers wrote, newest first; text that cannot be shown is refused."""
-    await alone.worker.open_room(room)
-    ann, bob = await come(alone, room, "ann"), await come(alone, room, "bob")
+    await shop.worker.open_room(room)
+    ann, bob = await come(shop, room, "ann"), await come(shop, room, "bob")
     await ann.ask("survey.answer", score=5, text="great")
     assert await bob.refused("survey.answer", score=5, text="x" * 501) == "bad_request"
     await bob.ask("survey.answer", score=2, text="slow")
-    _, answer = await alone.get(room, by="survey")
+    _, answer = await shop.get(room, by="survey")
     texts = [(row["user"], row["score"], row["text"]) for row in answer["rows"]]
     assert sorted(texts) == [("ann", 5, "great"), ("bob", 2, "slow")]
 
@@ -527,24 +520,24 @@ async def test_segments_divide_what_is_counted(shop: Shop, room: str) -> None:
     assert figures["paid_amount"] == 500
 
 
-async def test_segments_are_cues_of_a_rundown(alone: Shop, room: str) -> None:
+async def test_segments_are_cues_of_a_rundown(shop: Shop, room: str) -> None:
     """A planned `segment.mark` divides the show as one by hand does."""
-    await alone.worker.open_room(room)
-    host = await alone.worker.control(room)
+    await shop.worker.open_room(room)
+    host = await shop.worker.control(room)
     cue = {"cue": "c1", "op": "segment.mark", "d": {"name": "warm-up"}, "at_s": 0}
     await host.ask("rundown.put", cues=[cue])
     await host.ask("rundown.start", key="start")
     async with asyncio.timeout(harness.PATIENCE_S):
-        while "warm-up" not in await alone.rows(room, "segment"):
+        while "warm-up" not in await shop.rows(room, "segment"):
             await host.ask("sys.ping")
 
 
-async def test_segments_refuse_too_many_and_whoever_may_not(alone: Shop, room: str) -> None:
+async def test_segments_refuse_too_many_and_whoever_may_not(shop: Shop, room: str) -> None:
     """64 names; viewers and assistants have no say; none while the room is closed."""
-    await alone.worker.open_room(room)
-    host = await alone.worker.control(room)
-    helper = await alone.worker.control(room, "helper", "assistant")
-    ann = await come(alone, room, "ann")
+    await shop.worker.open_room(room)
+    host = await shop.worker.control(room)
+    helper = await shop.worker.control(room, "helper", "assistant")
+    ann = await come(shop, room, "ann")
     assert await helper.refused("segment.mark", name="x") == "forbidden"
     assert await ann.refused("segment.mark", name="x") == "unknown_op"
     for number in range(64):
@@ -654,9 +647,9 @@ async def test_sessions_begin_where_nobody_counted(
         await shop.check(room)
 
 
-async def test_sessions_refuse_what_is_not_there(alone: Shop, room: str) -> None:
+async def test_sessions_refuse_what_is_not_there(shop: Shop, room: str) -> None:
     """An unknown breakdown or session is told as such."""
-    await alone.worker.open_room(room)
+    await shop.worker.open_room(room)
     bad: tuple[tuple[dict[str, str], int, str], ...] = (
         ({"by": "hour"}, 400, "bad_request"),
         ({"session": "x"}, 400, "bad_request"),
@@ -664,32 +657,41 @@ async def test_sessions_refuse_what_is_not_there(alone: Shop, room: str) -> None
         ({"session": "12345"}, 404, "not_found"),
     )
     for query, status, code in bad:
-        answered, body = await alone.get(room, **query)
+        answered, body = await shop.get(room, **query)
         assert (answered, body["err"]["code"]) == (status, code), query
 
 
-async def test_sessions_are_for_hosts(alone: Shop, room: str) -> None:
+async def test_sessions_are_for_hosts(shop: Shop, room: str) -> None:
     """Of a room that was never opened there are none; moderators may not look."""
-    status, body = await alone.get(room)
+    status, body = await shop.get(room)
     assert (status, body["err"]["code"]) == (404, "not_found")
-    assert (await alone.get(room, "sessions"))[1] == {"sessions": []}
-    await alone.worker.open_room(room)
-    status, body = await alone.get(room, role="moderator")
+    assert (await shop.get(room, "sessions"))[1] == {"sessions": []}
+    await shop.worker.open_room(room)
+    status, body = await shop.get(room, role="moderator")
     assert (status, body["err"]["code"]) == (403, "forbidden")
-    assert (await alone.get(room, role="service"))[0] == 200
-    assert (await alone.get(room))[1]["aliases"]["转化率"] == "sales_per_viewer"
+    assert (await shop.get(room, role="service"))[0] == 200
+    assert (await shop.get(room))[1]["aliases"]["转化率"] == "sales_per_viewer"
 
 
 # Watching.
 
 
-async def test_watching_tells_the_figures_every_second(alone: Shop, room: str) -> None:
+async def test_watching_tells_the_figures_every_second(
+    embedded_url: str, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whoever asked is told what the API shows, until no more is wanted."""
-    await alone.worker.open_room(room)
-    host = await alone.worker.control(room)
-    other = await alone.worker.control(room, "other")
-    helper = await alone.worker.control(room, "helper", "assistant")
-    ann = await come(alone, room, "ann")
+    monkeypatch.setattr("liveroom_plugins.counters.plugin._TELL_S", 0.1)
+    async with counting(embedded_url) as shop:
+        await watch_figures(shop, room)
+
+
+async def watch_figures(shop: Shop, room: str) -> None:
+    """Watch, compare, and watch no more; the second is short here."""
+    await shop.worker.open_room(room)
+    host = await shop.worker.control(room)
+    other = await shop.worker.control(room, "other")
+    helper = await shop.worker.control(room, "helper", "assistant")
+    ann = await come(shop, room, "ann")
     assert await host.ask("counters.watch") == {"watching": True}
     assert await other.ask("counters.watch") == {"watching": True}
     assert await helper.refused("counters.watch") == "forbidden"
@@ -700,7 +702,7 @@ async def test_watching_tells_the_figures_every_second(alone: Shop, room: str) -
         return item.get("ev") == "counters" and item["d"]["metrics"]["interactions"] == 7
 
     told = (await host.item(shows))["d"]
-    _, shown = await alone.get(room)
+    _, shown = await shop.get(room)
     assert told["session"] == shown["session"]
     assert told["metrics"].keys() == shown["metrics"].keys()
     assert await host.ask("counters.watch", on=False) == {"watching": False}
@@ -709,18 +711,18 @@ async def test_watching_tells_the_figures_every_second(alone: Shop, room: str) -
     await other.item(lambda item: len(other.events("counters")) >= count + 2)
     assert len(host.events("counters")) == count
     await other.close()
-    await alone.figures(room, viewers=1)
+    await shop.figures(room, viewers=1)
 
 
-async def test_figures_are_for_other_plugins(alone: Shop, room: str) -> None:
+async def test_figures_are_for_other_plugins(shop: Shop, room: str) -> None:
     """Alerts read every metric that has a value; of a room without a session there is none."""
-    hub = alone.worker.node.hub
+    hub = shop.worker.node.hub
     assert await hub.figures("counters", hub.room_for(room)) == {}
-    await alone.worker.open_room(room)
-    ann = await come(alone, room, "ann")
+    await shop.worker.open_room(room)
+    ann = await come(shop, room, "ann")
     await ann.ask("like.send", n=7)
-    await put(alone, room)
-    await alone.figures(room, interactions=7, viewers=1)
+    await put(shop, room)
+    await shop.figures(room, interactions=7, viewers=1)
     figures = await hub.figures("counters", hub.room_for(room))
     assert (figures["kinds.like"], figures["paid_amount"], figures["conversion"]) == (7, 500, 1.0)
     assert "csat" not in figures
@@ -752,21 +754,21 @@ async def test_worker_that_dies_takes_along_what_it_had_not_told(
     await other.check(room)
 
 
-async def test_worker_that_comes_back_loses_nothing(alone: Shop, room: str) -> None:
+async def test_worker_that_comes_back_loses_nothing(shop: Shop, room: str) -> None:
     """It was taken for dead: its viewers are told of anew, and no time is counted twice."""
-    await alone.worker.open_room(room)
-    ann = await come(alone, room, "ann")
-    await come(alone, room, "bob")
-    await alone.figures(room, viewers=2, online=2)
-    await alone.pass_time(room, 30)
-    await alone.told(room)
-    figures = await alone.figures(room, viewers=2, online=2, views=2)
+    await shop.worker.open_room(room)
+    ann = await come(shop, room, "ann")
+    await come(shop, room, "bob")
+    await shop.figures(room, viewers=2, online=2)
+    await shop.pass_time(room, 30)
+    await shop.told(room)
+    figures = await shop.figures(room, viewers=2, online=2, views=2)
     assert 60 <= figures["watch_s"] < 75
-    await alone.check(room)
-    await gone(alone, room, ann)
-    await alone.told(room)
-    await alone.figures(room, online=1)
-    await alone.check(room)
+    await shop.check(room)
+    await gone(shop, room, ann)
+    await shop.told(room)
+    await shop.figures(room, online=1)
+    await shop.check(room)
 
 
 async def test_answers_that_are_lost_double_nothing(
@@ -829,7 +831,6 @@ async def test_stop_tells_what_is_left(store_url: str, room: str) -> None:
 
 async def test_options_that_cannot_be_are_refused(embedded_url: str) -> None:
     """The engine does not start, and says which option is wrong."""
-    for options in ({"flush_ms": 50}, {"flush_ms": "soon"}, {"flush_ms": 60_000}, {"flush": 1}):
-        with pytest.raises(ConfigError, match=r"plugin\.counters"):
-            async with counting(embedded_url, plugin={"counters": options}):
-                pass
+    with pytest.raises(ConfigError, match=r"plugin\.counters"):
+        async with counting(embedded_url, plugin={"counters": {"flush_ms": 50}}):
+            pass

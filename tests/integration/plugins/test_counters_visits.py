@@ -24,9 +24,9 @@ SKETCHED = ("median_watch_s", "p90_watch_s")
 
 
 @pytest.fixture
-async def shop(store_url: str) -> AsyncIterator[Shop]:
-    """A worker with counters on each store."""
-    async with counting(store_url) as made:
+async def shop(embedded_url: str) -> AsyncIterator[Shop]:
+    """A worker with counters."""
+    async with counting(embedded_url) as made:
         yield made
 
 

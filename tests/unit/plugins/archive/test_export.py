@@ -42,6 +42,7 @@ ITEMS = (
         ),
     ),
     (3, 0, None, '{"ev":"room.closed","seq":3,"ts":70000,"d":{"by":"host"}}'),
+    (4, 0, None, '{"ev":"danmaku.deleted","seq":4,"ts":71000,"d":{"by":"mod","ids":["w-2"]}}'),
 )  # fmt: skip
 SAID = (
     ("w-1", 1500, "第一次来\n=1+1"),
@@ -56,7 +57,7 @@ def fill(connection: Connection) -> None:
         event_row("demo", EPOCH, 1000, LogEntry(seq, sub, user, item.encode()))
         for seq, sub, user, item in ITEMS
     ]
-    end = Cursor(EPOCH, 3, 0, 5, "digest", "", 1000)
+    end = Cursor(EPOCH, 4, 0, 6, "digest", "", 1000)
     changes = [Change(1000, "Spring, sale", 70000)]
     store_page(connection, "demo", Cursor(), Page(end, rows, changes, []), 0)
     user = {"id": "u1", "name": "Ann", "role": "viewer"}
@@ -192,12 +193,15 @@ def test_export_records_are_in_the_archives_order(url: str) -> None:
     kinds = [record["kind"] for record in found]
     assert kinds == [
         "room.opened", "danmaku", "like", "gift.sent", "danmaku", "lottery.won", "counters.minute", "room.closed",
+        "danmaku.deleted",
     ]  # fmt: skip
     assert found[2] == {"ts": 1700, "kind": "like", "user": "u1", "source": "feed", "n": 3}
     gift: dict[str, Any] = found[3]
     assert (gift["ts"], gift["user"], gift["name"], gift["to"]) == (2000, "u1", 'Ann "A"', None)
     assert gift["d"]["user"] == {"id": "u1", "name": 'Ann "A"'}
     assert (found[1]["id"], found[1]["d"]["text"]) == ("w-1", "第一次来\n=1+1")
+    deleted = [(found[i]["deleted_ms"], found[i]["deleted_by"]) for i in (1, 4)]
+    assert deleted == [(None, None), (71000, "mod")]
 
 
 def test_export_reads_while_the_engine_writes(url: str) -> None:

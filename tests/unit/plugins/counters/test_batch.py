@@ -77,6 +77,27 @@ def test_batch_counts_by_minute_source_and_segment() -> None:
     assert (part["interactions"], part["gift_amount"], part["lasted_s"]) == (3, 300, 178.0)
 
 
+def test_batch_deleted_messages_count_nowhere() -> None:
+    """Their authors did something in that minute all the same; too late a deletion is none."""
+    said: dict[str, Any] = {"user": "ann", "source": "app", "mood": "b"}
+    records = [
+        *visit("ann", 0, 100_000, source="app"),
+        *visit("bob", 0, 100_000),
+        at(1000, "danmaku", id="1", deleted=OPENED + 5000, **said),
+        at(61_000, "danmaku", id="2", user="bob", mood="g"),
+        at(62_000, "danmaku", id="3", user="bob", deleted=END + GRACE_MS),
+        at(63_000, "danmaku", id="4", user="bob", deleted=END + GRACE_MS - 1),
+    ]
+    found = recompute(records, OPENED, END)
+    told = found["metrics"]
+    assert told["kinds"]["danmaku"] == {"n": 2, "viewers": 1}
+    assert (told["interactions"], told["interacting_viewers"]) == (2, 1)
+    assert (told["good_comments"], told["bad_comments"], told["comment_sentiment"]) == (1, 0, 1.0)
+    assert "app" not in found["source"] or found["source"]["app"]["interactions"] == 0
+    minutes = {n: (r["interactions"], r["active_viewers"]) for n, r in found["minute"].items()}
+    assert (minutes["0"], minutes["1"]) == ((0, 1), (2, 1))
+
+
 def test_batch_orders_go_one_way() -> None:
     """The first record of an order says what it is; every status counts once."""
     order: dict[str, Any] = {"user": "ann", "order": "o1", "amount": 500, "item": "i1"}

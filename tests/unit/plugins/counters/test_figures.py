@@ -13,7 +13,7 @@ SUMS = {
     "cart": 20, "cart_users": 15, "orders": 10, "order_amount": 12_000, "order_users": 8,
     "paid_orders": 8, "paid_amount": 10_000, "buyers": 6, "buy_users": 5, "refunds": 2,
     "refund_amount": 3000, "gift_value": 700, "follow": 12, "surveys": 10, "survey_sum": 41,
-    "survey_good": 7, "answers": 4, "answer_ms": 10_000, "item_exposed": 100, "item_exposed_told": 20,
+    "survey_good": 7, "good": 30, "bad": 10, "answers": 4, "answer_ms": 10_000, "item_exposed": 100, "item_exposed_told": 20,
 }  # fmt: skip
 
 
@@ -58,6 +58,8 @@ def test_metrics_by_hand() -> None:
         "refund_rate": 0.25,
         "net_amount": 7000,
         "new_fan_rate": 0.06,
+        "good_comments": 30,
+        "comment_sentiment": 0.75,
         "csat": 0.7,
         "avg_score": 4.1,
         "response_rate": 0.05,

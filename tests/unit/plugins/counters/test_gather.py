@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from liveroom_plugins.counters.gather import PAGE, Gathering, source_name
+from liveroom_plugins.counters.gather import PAGE, Gathering, Said, source_name
 from liveroom_plugins.counters.records import Record
 
 
@@ -92,6 +92,42 @@ def test_gathering_records_are_the_visits_as_the_store_took_them() -> None:
     assert last == [Record(ts=53_000, kind="leave", at=53_001, **known)]  # type: ignore[arg-type]
 
 
+def test_gathering_messages_are_told_one_by_one() -> None:
+    """So that each can be taken back; who said something took part, though it be deleted."""
+    made, _ = gathering()
+    made.say(Said("w-1", "ann", "app", 5000, "g"))
+    made.say(Said("w-2", "bob", "", 5001, ""))
+    made.delete(6000, ["w-1"], None)
+    made.delete(6001, None, "bob")
+    page = made.page()
+    assert page.body["d"] == [["w-1", "ann", "app", 5000, "g"], ["w-2", "bob", "", 5001, ""]]
+    assert page.body["x"] == [{"t": 6000, "i": ["w-1"]}, {"t": 6001, "u": "bob"}]
+    assert sorted(page.body["p"]) == ["ann", "bob"]
+    assert [(r.kind, r.id, r.source, r.mood) for r in page.records("w", 9000, 0)] == [
+        ("danmaku", "w-1", "app", "g"), ("danmaku", "w-2", "", ""),
+    ]  # fmt: skip
+    assert not made.pending
+
+
+def test_gathering_acts_are_records_of_a_viewer_each() -> None:
+    """What somebody did of a kind is one record, but for carts, each of which has its units."""
+    made, _ = gathering()
+    made.enter("ann", "app")
+    for n in (3, 4):
+        made.act("ann", "like", n, "app")
+        made.click("ann", "i1", "app")
+    made.act("bob", "like", 1, "")
+    for units in (2, 2, 5):
+        made.cart("ann", "i1", units, "app")
+    records = list(made.page().acts_as_records(9000))
+    assert sorted((r.kind, r.user, r.source, r.item, r.n) for r in records) == [
+        ("cart", "ann", "app", "i1", 2), ("cart", "ann", "app", "i1", 2), ("cart", "ann", "app", "i1", 5),
+        ("click", "ann", "app", "i1", 2), ("like", "ann", "app", "", 7), ("like", "bob", "", "", 1),
+        ("view", "", "app", "", 1),
+    ]  # fmt: skip
+    assert list(made.page().acts_as_records(9000)) == []
+
+
 def test_gathering_a_letter_of_who_is_here_is_told_once() -> None:
     """The store need not look at somebody who does the same again; a sum it has to be told."""
     made, _ = gathering()
@@ -104,10 +140,10 @@ def test_gathering_a_letter_of_who_is_here_is_told_once() -> None:
     assert body["n"] == {"views": {"app": 1}, "like": {"app": 7}, "act": {"app": 7}}
 
     made.act("ann", "like", 1, "app")
-    made.act("ann", "danmaku", 1, made.source_of("ann"))
+    made.act("ann", "share", 1, made.source_of("ann"))
     made.act("gone", "share", 1, made.source_of("gone"))
     body = made.page().body
-    assert body["a"] == [["ann", "D"], ["gone", "SA"]]
+    assert body["a"] == [["ann", "S"], ["gone", "SA"]]
     assert body["n"]["act"] == {"app": 2, "": 1}
 
 
@@ -131,7 +167,9 @@ def test_gathering_pages_are_bounded_and_lose_nothing() -> None:
         made.enter(user, "")
         made.act(user, "like", 2, "")
         made.click(user, f"i{len(user)}", "")
-    told: dict[str, list[str]] = {"v": [], "a": [], "p": [], "i": []}
+        made.say(Said(f"w-{user}", user, "", 1, ""))
+        made.delete(2, [f"w-{user}"], None)
+    told: dict[str, list[str]] = {"v": [], "a": [], "p": [], "i": [], "d": [], "x": []}
     likes = clicks = 0
     numbers = []
     while made.pending:
@@ -139,10 +177,12 @@ def test_gathering_pages_are_bounded_and_lose_nothing() -> None:
         numbers.append(page.number)
         body = page.body
         assert page.more == made.pending
-        assert all(len(body.get(name, ())) <= PAGE for name in "vap")
+        assert all(len(body.get(name, ())) <= PAGE for name in "vapdx")
         for name in "va":
             told[name] += [row[0] for row in body.get(name, ())]
         told["p"] += body.get("p", ())
+        told["d"] += [row[1] for row in body.get("d", ())]
+        told["x"] += [row["i"][0].removeprefix("w-") for row in body.get("x", ())]
         for item in body.get("i", {}).values():
             told["i"] += item.get("users", ())
             clicks += item["clicks"]
