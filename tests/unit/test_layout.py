@@ -51,7 +51,8 @@ def test_layout_no_folder_of_odds_and_ends() -> None:
 def test_layout_every_test_file_of_a_unit_mirrors_a_source() -> None:
     """tests/unit/a/test_b.py stands for engine/liveroom/a/b.py (or a document, or the tree).
 
-    What is in tests/unit/plugins stands for plugins/liveroom_plugins.
+    What is in tests/unit/plugins stands for plugins/liveroom_plugins, what is in tests/unit/client
+    for clients/python/liveroom_client.
     """
     about_the_tree = {"assets", "deploy", "docs", "exports", "layout", "servers", "vectors"}
     unit = ROOT / "tests" / "unit"
@@ -61,5 +62,7 @@ def test_layout_every_test_file_of_a_unit_mirrors_a_source() -> None:
         folder = ROOT / "engine" / "liveroom" / within
         if within.parts[:1] == ("plugins",):
             folder = ROOT / "plugins" / "liveroom_plugins" / Path(*within.parts[1:])
+        elif within.parts[:1] == ("client",):
+            folder = ROOT / "clients" / "python" / "liveroom_client" / Path(*within.parts[1:])
         known = name in about_the_tree or (folder / f"{name}.py").exists()
         assert known, f"{path.relative_to(ROOT)} mirrors nothing"
