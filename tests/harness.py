@@ -44,8 +44,9 @@ SECRET = "correct-horse-battery-staple-0123456789"
 JSON, MSGPACK = "liveroom.v1.json", "liveroom.v1.msgpack"
 PATIENCE_S = 8.0
 
-# Tests talk faster than people; each limit has tests of its own.
+# Tests talk faster than people; each limit has tests of its own, and so has each shipped plugin.
 DEFAULTS: dict[str, Any] = {
+    "plugins": (),
     "dev": True,
     "jwt_secret": SECRET,
     "port": 0,

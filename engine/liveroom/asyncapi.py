@@ -1,6 +1,6 @@
 """The wire as an AsyncAPI 3.0 document, built from the message types (layer 7, beside node).
 
-`python -m liveroom.asyncapi > docs/asyncapi.yaml` writes the document of the built-in features. A
+`python -m liveroom.asyncapi > docs/asyncapi.yaml` writes the document of what is enabled by default. A
 deployment with plugins of its own passes their manager to `document` and gets them described too.
 """
 
@@ -20,7 +20,7 @@ from liveroom.config import Settings
 from liveroom.errors import ERRORS
 from liveroom.features import builtin_plugins
 from liveroom.front import SYSTEM_BODIES
-from liveroom.plugin.manager import PluginManager
+from liveroom.plugin.manager import PluginManager, load_plugins
 from liveroom.plugin.spec import Delivery, EventSpec, StateSpec, Surface
 from liveroom.protocol.messages import MAX_SAFE, Body, envelope_type
 
@@ -28,8 +28,8 @@ from liveroom.protocol.messages import MAX_SAFE, Body, envelope_type
 __all__ = [
     "PROTOCOL_VERSION",
     "SYSTEM_DOCS",
-    "builtin_manager",
     "document",
+    "shipped_manager",
     "to_yaml",
 ]
 
@@ -100,9 +100,10 @@ class HelloReply(Struct):
     d: Greeting
 
 
-def builtin_manager(settings: Settings | None = None) -> PluginManager:
-    """Return the built-in features as a manager holds them."""
-    return PluginManager(builtin_plugins(settings or Settings()))
+def shipped_manager(settings: Settings | None = None) -> PluginManager:
+    """Return the features and the plugins that these settings enable, as a manager holds them."""
+    settings = settings or Settings()
+    return PluginManager([*builtin_plugins(settings), *load_plugins(settings.plugins)])
 
 
 def document(manager: PluginManager, settings: Settings) -> dict[str, Any]:
@@ -368,7 +369,7 @@ def _key(key: str) -> str:
 
 def _main(write: Callable[[str], Any]) -> None:
     write("# Made by `python -m liveroom.asyncapi`; do not edit.\n")
-    write(to_yaml(document(builtin_manager(), Settings())))
+    write(to_yaml(document(shipped_manager(), Settings())))
 
 
 if __name__ == "__main__":

@@ -119,7 +119,11 @@ class Settings:
     # Rooms.
     auto_open: bool = _setting(False, "yes/no", "joining a room that does not exist opens it")
     resume_max: int = _setting(2000, "events", "most missed events that a resume sends")
-    plugins: tuple[str, ...] = _setting((), "names", "further plugins, by name or as module:Class")
+    plugins: tuple[str, ...] = _setting(
+        ("moderation", "coupons", "redpackets", "counters", "alerts"),
+        "names",
+        "what runs beside the built-in features: names, or module:Class; a list replaces this one",
+    )
     plugin: dict[str, dict[str, Any]] = field(
         default_factory=dict,
         metadata={

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from liveroom.asyncapi import SYSTEM_DOCS, builtin_manager
+from liveroom.asyncapi import SYSTEM_DOCS, shipped_manager
 from liveroom.config import Settings, describe
 from liveroom.errors import CLOSES, ERRORS
 from liveroom.front import SYSTEM_BODIES
@@ -110,7 +110,7 @@ def _closes() -> str:
 
 
 def _commands(wanted: Callable[[CommandSpec], bool]) -> str:
-    specs = [bound.spec for _, bound in sorted(builtin_manager().commands.items())]
+    specs = [bound.spec for _, bound in sorted(shipped_manager().commands.items())]
     rows = [
         (f"`{s.op}`", s.role.value, _yes(s.keyed), shape_of(s.body), s.doc)
         for s in specs
@@ -125,7 +125,7 @@ def _system_commands() -> str:
 
 
 def _events() -> str:
-    events = builtin_manager().events.values()
+    events = shipped_manager().events.values()
     rows = [(f"`{e.name}`", e.delivery.value, _budget(e), e.doc) for e in events if not e.internal]
     return _table(("event", "class", "shown per second", "`d`"), rows)
 
@@ -137,7 +137,7 @@ def _budget(event: EventSpec) -> str:
 
 
 def _states() -> str:
-    rows = [(f"`{s.name}`", s.doc) for s in builtin_manager().states.values()]
+    rows = [(f"`{s.name}`", s.doc) for s in shipped_manager().states.values()]
     return _table(("state", "`d`"), rows)
 
 

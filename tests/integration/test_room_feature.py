@@ -8,15 +8,7 @@ from typing import Any
 import pytest
 
 import harness
-
-
-Pair = tuple[harness.Worker, harness.Worker]
-
-
-@pytest.fixture
-async def pair(store_url: str, start_worker: harness.StartWorker) -> Pair:
-    """Two workers on the store."""
-    return await start_worker(store_url), await start_worker(store_url)
+from harness import Pair
 
 
 def state_of(hello: dict[str, Any], name: str) -> dict[str, Any]:
@@ -89,6 +81,41 @@ async def test_room_fields_left_out_stay(worker: harness.Worker, room: str) -> N
     await host.ask("room.update", tags=[])
     shown = await host.state("room", lambda d: "tags" not in d)
     assert (shown["title"], shown["cover"]) == ("u", "c")
+
+
+async def test_room_shows_a_stream_until_it_is_taken_away(
+    worker: harness.Worker, room: str
+) -> None:
+    """The address of the video is state and event; an empty one takes it away."""
+    host = await worker.open_control(room)
+    address = "https://cdn.test/live/a.m3u8?t=1"
+    await host.ask("room.open", stream=address)
+    viewer = await worker.join(room)
+    assert state_of(viewer.hello, "room")["d"]["stream"] == address
+
+    await host.ask("room.update", title="t")
+    assert (await viewer.event("room.updated"))["d"]["stream"] == address
+    await host.ask("room.update", stream="")
+    await viewer.state("room", lambda d: d["title"] == "t" and "stream" not in d)
+    assert "stream" not in (await viewer.item(lambda item: item.get("seq") == 3))["d"]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://cdn.test/a.m3u8", "javascript:alert(1)", "data:video/mp4,", "//cdn.test/a",
+        "https://", "https://cdn.test/a b", "https://u:p@cdn.test/a", "https://?a", " ",
+        "https://cdn.test/\n", "https://cdn.test/" + "a" * 484, 5,
+    ],
+)  # fmt: skip
+async def test_room_stream_is_an_https_address(
+    embedded_url: str, start_worker: harness.StartWorker, room: str, address: Any
+) -> None:
+    """Anything else is refused: pages hand it to a player."""
+    worker = await start_worker(embedded_url)
+    await worker.open_room(room)
+    host = await worker.open_control(room)
+    assert await host.refused("room.update", stream=address) == "bad_request"
 
 
 async def test_room_update_of_an_old_version_is_refused(pair: Pair, room: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 import harness
 from liveroom import plugin
-from liveroom.asyncapi import builtin_manager
+from liveroom.asyncapi import shipped_manager
 from liveroom.config import Settings
 from liveroom.errors import CLOSES, ERRORS
 from liveroom.front import SYSTEM_BODIES
@@ -58,7 +58,7 @@ def test_docs_hold_every_table() -> None:
 
 def test_docs_name_every_error_close_command_event_and_state() -> None:
     """What can come over the wire stands in docs/protocol.md."""
-    manager, text = builtin_manager(), read("protocol.md")
+    manager, text = shipped_manager(), read("protocol.md")
     events = [event.name for event in manager.events.values() if not event.internal]
     names = [*ERRORS, *SYSTEM_BODIES, *manager.commands, *events, *manager.states]
     names += [close.name for close in CLOSES.values()]
@@ -69,7 +69,7 @@ def test_docs_name_every_error_close_command_event_and_state() -> None:
 def test_docs_tell_the_reply_of_every_command() -> None:
     """A command's text says what it returns, or the table of replies does."""
     section = read("protocol.md").partition("### Replies")[2].partition("\n## ")[0]
-    docs = {op: bound.spec.doc for op, bound in builtin_manager().commands.items()}
+    docs = {op: bound.spec.doc for op, bound in shipped_manager().commands.items()}
     untold = [op for op in [*SYSTEM_BODIES, *docs] if "eturn" not in docs.get(op, "")]
 
     assert [op for op in untold if f"`{op}`" not in section] == []

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from liveroom.asyncapi import builtin_manager
+from liveroom.asyncapi import shipped_manager
 from liveroom.core.position import Position
 from liveroom.core.ring import Ring
 from liveroom.errors import CLOSES, CommandError
@@ -70,7 +70,7 @@ def seen(incoming: Incoming) -> dict[str, Any]:
 @named(CLIENT["cases"])
 def test_client_message_decodes_as_pinned(case: dict[str, Any]) -> None:
     """Both encodings of a message give the same commands, or the same refusal."""
-    bodies = SYSTEM_BODIES | {op: b.spec.body for op, b in builtin_manager().commands.items()}
+    bodies = SYSTEM_BODIES | {op: b.spec.body for op, b in shipped_manager().commands.items()}
     decoder = CommandDecoder(bodies, CLIENT["max_commands"])
     forms = [(case[c].encode(), False) for c in ("json",) if c in case]
     forms += [(bytes.fromhex(case[c]), True) for c in ("msgpack",) if c in case]

@@ -6,6 +6,7 @@ local function room_state(fields)
   local tags = fields.tags and cjson.decode(fields.tags) or nil
   return {
     status = fields.status, title = fields.title or '', cover = fields.cover or '',
+    stream = fields.stream ~= '' and fields.stream or nil,
     tags = tags and list(tags), opened_ms = tonumber(fields.opened or 0),
   }
 end
@@ -26,6 +27,7 @@ local function given(d)
   local changes = {}
   if d.title then changes.title = d.title end
   if d.cover then changes.cover = d.cover end
+  if d.stream then changes.stream = d.stream end
   if d.tags then changes.tags = cjson.encode(d.tags) end
   return changes
 end
@@ -48,7 +50,9 @@ ops['room.update'] = function(op)
   expect_version('room', op.d.if_version)
   local shown = room_state(change('room', stored('room'), given(op.d)))
   state('room', shown)
-  emit('room.updated', {title = shown.title, cover = shown.cover, tags = shown.tags, by = op.u})
+  emit('room.updated', {
+    title = shown.title, cover = shown.cover, stream = shown.stream, tags = shown.tags, by = op.u,
+  })
 end
 
 ops['room.mode'] = function(op)

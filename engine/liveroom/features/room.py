@@ -12,6 +12,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from liveroom.auth.claims import Role
 from liveroom.errors import CommandError
 from liveroom.features.sources import lua_of
+from liveroom.features.text import web_address
 from liveroom.plugin.context import Call, Engine, RoomHandle
 from liveroom.plugin.spec import (
     Commit,
@@ -36,6 +37,14 @@ Version = Annotated[
     int, Meta(ge=0, le=MAX_SAFE, description="refuse if the state has another version")
 ]
 Talk = Literal["all", "hosts"]
+Stream = Annotated[
+    str,
+    Meta(
+        max_length=500,
+        pattern=r"^(?:https://[!#-;=?-\[\]-~]+)?$(?!\n)",
+        description="https, percent-encoded; empty: none",
+    ),
+]
 
 
 class RoomFields(Body, frozen=True, kw_only=True):
@@ -43,6 +52,7 @@ class RoomFields(Body, frozen=True, kw_only=True):
 
     title: Annotated[str, Meta(max_length=100)] | None = None
     cover: Annotated[str, Meta(max_length=500)] | None = None
+    stream: Stream | None = None
     tags: Annotated[list[Annotated[str, Meta(max_length=32)]], Meta(max_length=10)] | None = None
     if_version: Version | None = None
 
@@ -77,6 +87,7 @@ class Updated(Struct):
     title: str
     cover: str
     by: str
+    stream: str | UnsetType = UNSET
     tags: list[str] | UnsetType = UNSET
 
 
@@ -93,6 +104,7 @@ class RoomState(Struct):
     title: str
     cover: str
     opened_ms: int
+    stream: str | UnsetType = UNSET
     tags: list[str] | UnsetType = UNSET
 
 
@@ -114,13 +126,18 @@ class RoomFeature(Plugin):
         EventSpec(
             "room.updated",
             Delivery.DURABLE,
-            "Title, cover or tags changed: `{title, cover, tags?, by}`.",
+            "Title, cover, stream or tags changed: `{title, cover, stream?, tags?, by}`.",
             Updated,
         ),
         EventSpec("room.closed", Delivery.DURABLE, "The room is closed: `{by}`.", Closed),
     )
     states = (
-        StateSpec("room", "`{status: open|closed, title, cover, tags?, opened_ms}`", RoomState),
+        StateSpec(
+            "room",
+            "`{status: open|closed, title, cover, stream?, tags?, opened_ms}`; `stream` is the "
+            "https address of what a player shows.",
+            RoomState,
+        ),
         StateSpec("mode", "What viewers may do: `{talk: all|hosts, like, gift}`.", ModeState),
     )
 
@@ -156,12 +173,12 @@ class RoomFeature(Plugin):
     @command("room.open", RoomFields, role=Role.HOST, surfaces=HOST_SURFACES)
     def open(self, call: Call[RoomFields]) -> Commit:
         """Open the room; opening an open room changes nothing."""
-        return Commit("room.open", _given(call.body), idempotent=True)
+        return Commit("room.open", _checked(call.body), idempotent=True)
 
     @command("room.update", RoomFields, role=Role.HOST, surfaces=HOST_SURFACES)
     def update(self, call: Call[RoomFields]) -> Commit:
         """Change what the room shows of itself."""
-        return Commit("room.update", _given(call.body))
+        return Commit("room.update", _checked(call.body))
 
     @command("room.mode", Mode, role=Role.MODERATOR, surfaces=HOST_SURFACES)
     def mode(self, call: Call[Mode]) -> Commit:
@@ -192,6 +209,13 @@ def may(call: Call[Any], action: str) -> None:
     allowed = mode.get("talk") == "all" if action == "talk" else mode.get(action, True)
     if not allowed:
         raise CommandError("not_allowed", f"the room's mode does not allow viewers to {action} now")
+
+
+def _checked(body: RoomFields) -> dict[str, Any]:
+    """Return what the script stores. Raises CommandError."""
+    if body.stream:
+        web_address(body.stream, "stream")
+    return _given(body)
 
 
 def _given(body: msgspec.Struct) -> dict[str, Any]:

@@ -41,6 +41,8 @@ log = structlog.get_logger("liveroom.alerts")
 
 _EVERY_S: Final = 1.0
 _TOLD: Final = b'{"ev":"alert.told"'
+_DEFAULT: Final = Path(__file__).with_name("default.toml")
+"""The rules of whoever gives none."""
 
 
 class AlertMetrics:
@@ -180,7 +182,7 @@ def _path(engine: Engine) -> Path:
     unknown = min(given.keys() - {"rules"}, default=None)
     if unknown is not None:
         raise ConfigError(f"plugin.alerts.{unknown}", "rules", "an unknown option")
-    path = given.get("rules", "")
+    path = given.get("rules", str(_DEFAULT))
     if not isinstance(path, str) or not path:
         raise ConfigError("plugin.alerts.rules", "the name of a TOML file", path)
     return Path(path)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import tomllib
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from liveroom import (
 from liveroom_plugins.alerts import Alerts
 
 
+DEFAULT = resources.files("liveroom_plugins.alerts") / "default.toml"
 CROWD = """
 [[rule]]
 name = "crowd"
@@ -378,10 +381,23 @@ async def test_alerts_pass_the_audit(store_url: str, room: str, tmp_path: Path) 
     assert checked["counted"]["alert.timer"] == 1
 
 
+async def test_alerts_without_a_file_have_rules_that_tell_and_do_nothing(
+    embedded_url: str, room: str
+) -> None:
+    """Whoever says nothing gets the shipped ones."""
+    async with harness.running_worker(embedded_url, plugins=[Alerts()]) as worker:
+        await worker.open_room(room)
+        mod = await worker.control(room, "mod", "moderator")
+        listed = await mod.ask("alert.list")
+    shipped = tomllib.loads(DEFAULT.read_text(encoding="utf-8"))["rule"]
+    assert (listed["rules"], listed["problem"]) == (len(shipped), "")
+    assert [rule["name"] for rule in shipped if "action" in rule] == []
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({}, "the name of a TOML file"),
+        ({"rules": ""}, "the name of a TOML file"),
         ({"rules": 5}, "the name of a TOML file"),
         ({"rules": "/no/such/file"}, "a file that can be read"),
         ({"rules": "rules.toml", "speed": 1}, "plugin.alerts.speed"),

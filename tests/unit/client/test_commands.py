@@ -8,14 +8,10 @@ from typing import Any
 
 import pytest
 
-from liveroom.asyncapi import builtin_manager
-from liveroom.plugin.manager import PluginManager
+from liveroom.asyncapi import shipped_manager
 from liveroom.plugin.spec import Surface
 from liveroom_client.commands import ViewerCommands, body
 from liveroom_client.staff import StaffCommands
-from liveroom_plugins.coupons import Coupons
-from liveroom_plugins.moderation import Moderation
-from liveroom_plugins.redpackets import RedPackets
 
 
 ANSWER = {
@@ -40,10 +36,8 @@ class Recorder(ViewerCommands, StaffCommands):
 
 @functools.cache
 def declared() -> dict[str, Any]:
-    """Return the commands of the engine and of the plugins that have methods here."""
-    plugins = [*builtin_manager().plugins, Coupons(), RedPackets(), Moderation()]
-    commands = PluginManager(plugins).commands
-    return {op: command.spec for op, command in commands.items()}
+    """Return the commands of the engine and of the shipped plugins."""
+    return {op: command.spec for op, command in shipped_manager().commands.items()}
 
 
 def methods(kind: type) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from liveroom import ConfigError, Role
-from liveroom.asyncapi import builtin_manager
+from liveroom.asyncapi import shipped_manager
 from liveroom_plugins.alerts.rules import MAX_RULES, Change, Threshold, read_rules
 
 
@@ -20,7 +20,7 @@ class Known:
     """What the engine's own plugins declare."""
 
     def __init__(self) -> None:
-        self._manager = builtin_manager()
+        self._manager = shipped_manager()
         self.plugins = [plugin.name for plugin in self._manager.plugins] + ["counters"]
         self.events = self._manager.events
         self.states = self._manager.states

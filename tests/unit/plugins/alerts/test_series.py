@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from liveroom import LogEntry
-from liveroom.asyncapi import builtin_manager
+from liveroom.asyncapi import shipped_manager
 from liveroom_plugins.alerts.series import Happened, parse_series
 
 
@@ -38,7 +38,7 @@ class Known:
     """What is declared."""
 
     def __init__(self) -> None:
-        manager = builtin_manager()
+        manager = shipped_manager()
         self.plugins = ["counters"]
         self.events, self.states = manager.events, manager.states
 
