@@ -1,10 +1,11 @@
 # Two stages: the wheel and its dependencies are built in the first, only the environment is shipped.
+# The pages are in engine/liveroom/web/static as they are built (make assets): no Node here.
 FROM python:3.12-slim AS build
 WORKDIR /src
 COPY pyproject.toml README.md ./
 COPY engine engine
 COPY plugins plugins
-COPY clients clients
+COPY clients/python clients/python
 COPY loadtest loadtest
 RUN python -m venv /opt/liveroom && /opt/liveroom/bin/pip install --no-cache-dir .
 

@@ -1,13 +1,14 @@
 # Two commands do everything: `make run` and `make test`. `make help` lists the rest.
-PYTHON ?= python3
-VENV   := .venv
-BIN    := $(VENV)/bin
-STAMP  := $(VENV)/.dev
+PYTHON  ?= python3
+VENV    := .venv
+BIN     := $(VENV)/bin
+STAMP   := $(VENV)/.dev
+MODULES := clients/node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
 
 help: ## List the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Running needs less than developing: each has a stamp, so that `make run` starts soon.
 $(VENV)/bin/python:
@@ -40,13 +41,40 @@ format: $(STAMP) ## Format the code and mend what the linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The pages and the TypeScript SDK. Users need none of this: what is built is committed.
+$(MODULES): clients/package-lock.json
+	cd clients && npm ci --no-audit --no-fund
+	@touch $@
+
+assets: $(MODULES) ## Build the pages and the SDK into the engine (npm, Node 20.19 or later)
+	@cd clients && npm run --silent build -w web
+
+ifneq ($(shell command -v npm 2>/dev/null),)
+check-assets: $(MODULES) ## See that what is committed is what clients/ gives
+	@cd clients && npm run --silent check-assets -w web
+
+test-clients: $(MODULES) ## Check the types of the TypeScript clients and run their tests
+	cd clients && npm run --silent check && npm test --silent
+else
+check-assets test-clients:
+	@echo "$@: skipped, there is no npm here (Node 20.19 or later)"
+endif
+
+pictures: $(STAMP) ## Make docs/images anew: a show in a real browser
+	$(BIN)/python -m pytest -q tests/e2e/test_whole_show.py --pictures docs/images
+
+audit: $(STAMP) $(MODULES) ## Look for published advisories on what is installed (needs the internet)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/pip-audit --skip-editable
+	cd clients && npm audit
+
 bench: $(STAMP) ## Measure the rows of docs/benchmarks.md on this machine
 	$(BIN)/python -m bench $(ARGS)
 
 chaos: $(STAMP) ## A room under load while a worker, the channels and the store are killed
 	$(BIN)/python -m bench.show --viewers 400 --rate 150 --seconds 40 --faults $(ARGS)
 
-clean: ## Remove what setup and run made
-	rm -rf $(VENV) .liveroom .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+clean: ## Remove what setup, run and assets made
+	rm -rf clients/node_modules clients/js/dist $(VENV) .liveroom .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-.PHONY: help setup run test check format bench chaos clean
+.PHONY: help setup run test check format assets check-assets test-clients pictures audit bench chaos clean

@@ -32,6 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="all",
         help="embedded, redis, cluster or all (as many as prove something)",
     )
+    parser.addoption("--pictures", help="a directory that the whole show leaves its pictures in")
 
 
 def pytest_asyncio_loop_factories(config: Any, item: Any) -> dict[str, Callable[[], Any]]:

@@ -115,7 +115,7 @@ def cli() -> None:
 @click.option("--workers", type=int, metavar="N", help="Processes that share the port.")
 @click.option("--host", help="Where viewers are served.")
 @click.option("--port", type=int, help="0 takes a free one.")
-@click.option("--ops-host", help="Where /metrics, /healthz and /readyz are served.")
+@click.option("--ops-host", help="Where the ops page, /metrics, /healthz and /readyz are served.")
 @click.option("--ops-port", type=int, help="0 takes a free one.")
 @click.option("--drain-s", type=float, metavar="S", help="Window of sending viewers away.")
 @click.option("--log-level", help="debug, info, warning or error.")

@@ -91,6 +91,7 @@ class Front:
             burst=max(1, round((settings.handshakes_per_s or 1e9) * _BURST_S)),
         )
         self.connections: set[Connection] = set()
+        self.hub.metrics.queue_bytes.set_function(self._unsent)  # asked when somebody looks
         self._heartbeat = Heartbeat(settings.heartbeat_s, settings.dead_after_s, self._on_dead)
         self._deadlines = Deadlines()
         self._wall_deadlines = Deadlines()
@@ -108,6 +109,10 @@ class Front:
         self._deadlines.tick(now)
         self._wall_deadlines.tick(self._now_s())
         self.hub.metrics.connections.set(len(self.connections))
+
+    def _unsent(self) -> int:
+        """Return how many bytes wait to be sent to all connections."""
+        return sum(connection.unsent() for connection in self.connections)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something that outlives the connection that asked for it."""

@@ -18,6 +18,7 @@ __all__ = [
     "CommitMetrics",
     "FanoutMetrics",
     "Metrics",
+    "StoreMetrics",
     "Tally",
     "WebhookMetrics",
 ]
@@ -161,6 +162,28 @@ class AuditMetrics:
         self._broken.labels(what).inc()
 
 
+class StoreMetrics:
+    """How the store is, as this worker sees it."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.durability = Gauge(
+            "liveroom_durability", "Durability level in force (1 at its label)", ["level"],
+            registry=registry,
+        )  # fmt: skip
+        self.memory = Gauge(
+            "liveroom_store_memory_bytes", "Memory in use by the store, all its servers together",
+            registry=registry,
+        )  # fmt: skip
+        self.channel_silence_s = Gauge(
+            "liveroom_channel_silence_seconds", "Since the quietest channel link was heard",
+            registry=registry,
+        )  # fmt: skip
+        self.channel_reconnects = Gauge(
+            "liveroom_channel_reconnects", "Times a channel link was made anew",
+            registry=registry,
+        )  # fmt: skip
+
+
 class Metrics:
     """All metrics of one worker."""
 
@@ -169,6 +192,9 @@ class Metrics:
         self.fanout = FanoutMetrics(registry)
         self.connections = Gauge(
             "liveroom_connections", "Open WebSocket connections", registry=registry
+        )
+        self.queue_bytes = Gauge(
+            "liveroom_queue_bytes", "Bytes that wait to be sent to viewers", registry=registry
         )
         self.rooms = Gauge("liveroom_rooms", "Rooms served by this worker", registry=registry)
         self.joins = Counter("liveroom_joins", "Completed joins", ["resumed"], registry=registry)
@@ -192,8 +218,8 @@ class Metrics:
         self.loop_lag_s = Gauge(
             "liveroom_loop_lag_seconds", "Longest delay of the event loop lately", registry=registry
         )
-        self.channel_silence_s = Gauge(
-            "liveroom_channel_silence_seconds", "Since the quietest channel link was heard",
+        self.draining = Gauge(
+            "liveroom_draining", "Whether this worker is sending its viewers away",
             registry=registry,
         )  # fmt: skip
         self.plugin_faults = Counter(
@@ -201,10 +227,7 @@ class Metrics:
         )
         self.webhooks = WebhookMetrics(registry)
         self.audit = AuditMetrics(registry)
-        self.durability = Gauge(
-            "liveroom_durability", "Durability level in force (1 at its label)", ["level"],
-            registry=registry,
-        )  # fmt: skip
+        self.store = StoreMetrics(registry)
 
     def render(self) -> bytes:
         """Return the Prometheus text format."""

@@ -57,8 +57,12 @@ SYSTEM_SCOPE = "~sys"
 
 READY_SILENCE_S = 8.0
 _LAG_EVERY_S = 0.25
+_MEMORY_EVERY_S = 5.0
 _ANSWER_S = 1.0
 _GOODBYE_S = 1.0
+_LEAST_WINDOW_S = 1.0
+_PER_VIEWER_S = 0.05
+_LOOK_EVERY_S = 0.05
 
 
 def tune_collector() -> None:
@@ -126,6 +130,8 @@ class Node:
         self.report: Report | None = None
         self.level: Level | None = None
         self.draining = False
+        self.metrics.draining.set_function(lambda: self.draining)
+        self.metrics.store.channel_reconnects.set_function(lambda: self.store.reconnects)
 
     async def start(self) -> None:
         """Connect, learn what durability the store gives, follow the system scope.
@@ -148,6 +154,8 @@ class Node:
         await self._load_revocations()
         self.front.start()
         self.hub.every(_LAG_EVERY_S, _LagProbe(self.metrics))
+        await self._measure_store()
+        self.hub.every(_MEMORY_EVERY_S, self._measure_store)
 
     async def stop(self) -> None:
         """Close what is left and disconnect."""
@@ -164,22 +172,31 @@ class Node:
         """Send the viewers away, spread over a window; nothing acknowledged is lost.
 
         Every viewer is told when to come back (`sys.reconnect`) and closed with 1012; commands in
-        flight are answered first.
+        flight are answered first. Nobody is closed at once: who follows the hint is greeted elsewhere
+        before. A few viewers need a small part of the window.
+
+        Args:
+            seconds: the window at most.
         """
         self.draining = True
         connections = list(self.front.connections)
         random.shuffle(connections)
-        spread_ms = round(seconds * 1000)
-        notice = event_item("sys.reconnect", {"after_ms": 0, "spread_ms": spread_ms})
+        window = min(seconds, max(_LEAST_WINDOW_S, len(connections) * _PER_VIEWER_S))
+        notice = event_item("sys.reconnect", {"after_ms": 0, "spread_ms": round(window * 1000)})
         for connection in connections:
             connection.tell(notice)
         began, step = time.monotonic(), max(16, len(connections) // 200)
         for start in range(0, len(connections), step):
-            due = began + seconds * start / len(connections)
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
-            await self._send_away(connections[start : start + step], began + seconds + _ANSWER_S)
+            batch = connections[start : start + step]
+            await self._wait_until_gone(batch, began + window * (start + len(batch)) / len(connections))
+            await self._send_away(batch, began + window + _ANSWER_S)
         await self.front.settle()
         await self._see_off()
+
+    async def _wait_until_gone(self, connections: Sequence[Connection], due: float) -> None:
+        """Wait until a moment, or until all have left by themselves."""
+        while (left := due - time.monotonic()) > 0 and not all(c.gone for c in connections):
+            await asyncio.sleep(min(_LOOK_EVERY_S, left))
 
     async def _send_away(self, connections: Sequence[Connection], deadline: float) -> None:
         """Close connections once what they sent is answered, or at the deadline."""
@@ -220,7 +237,7 @@ class Node:
         )
         self.store.waits = waits if waits.commands else None
         self.level = waits.level
-        self.metrics.durability.labels(waits.level.value).set(1)
+        self.metrics.store.durability.labels(waits.level.value).set(1)
         log.info("durability in force", durability=waits.level.value, reasons=self.report.reasons)
         for warning in self.report.warnings:
             log.warning("store setting", warning=warning)
@@ -236,6 +253,12 @@ class Node:
             except StoreError:  # a managed server forbids it
                 break
         return effective_level(info, config)
+
+    async def _measure_store(self) -> None:
+        """Ask the store's servers how much memory they use; what a silent one used is kept."""
+        with contextlib.suppress(StoreError, KeyError):
+            infos = [await self.store.ask(a, "INFO", "memory") for a in self.store.addresses()]
+            self.metrics.store.memory.set(sum(_used_memory(info) for info in infos))
 
     # The system scope.
 
@@ -277,6 +300,10 @@ def _network(text: str) -> Any:
 def _parse_info(reply: bytes) -> dict[str, str]:
     lines = (line.partition(":") for line in reply.decode().splitlines() if ":" in line)
     return {key: value for key, _, value in lines}
+
+
+def _used_memory(reply: bytes) -> int:
+    return int(_parse_info(reply)["used_memory"])
 
 
 def _pairs(flat: list[bytes]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import signal
 import socket
 import sys
@@ -31,6 +32,8 @@ from prometheus_client import (
     generate_latest,
 )
 
+from liveroom import __version__
+from liveroom.auth.tokens import mint
 from liveroom.children import Backoff, WorkerFailed, WorkerSlot
 from liveroom.config import Settings
 from liveroom.errors import ConfigError, LiveroomError
@@ -39,6 +42,7 @@ from liveroom.gate import key_source
 from liveroom.handover import DEMO_ROOM, DRAIN_SLACK_S, STATUS_FAILED, Order, secrets_of
 from liveroom.log import setup
 from liveroom.store.embedded import EmbeddedServer
+from liveroom.web.page import ops_page_routes
 
 
 __all__ = ["reserve_port", "serve"]
@@ -52,6 +56,7 @@ _WEAKEST_FIRST = ("memory", "everysec", "fsync", "replica")
 _READY_EVERY_S = 0.05
 _STORE_EVERY_S = 0.1
 _KILL_AFTER_S = DRAIN_SLACK_S + 1.0  # beyond drain_s, which is 25 at most: out within 30
+_DEV_HOST_S = 12 * 3600  # how long the console's address of a development server is good
 _LONGEST_TEMP = 60  # characters; a unix socket's path holds about 100
 
 
@@ -63,15 +68,15 @@ def serve(
     Args:
         settings: frozen settings.
         demo: open the demo room.
-        announce: told one line, with the addresses, when every worker is ready.
+        announce: told the addresses, when every worker is ready.
 
     Raises:
         ConfigError: a setting cannot be used, a port is taken.
         StoreError: the store does not start.
         WorkerFailed: a worker does not start.
     """
+    settings = _with_key(settings)  # a missing one is told before anything is started
     setup(settings.log_level, settings.log_format, secrets=secrets_of(settings))
-    key_source(settings)  # a missing key is told before anything is started
     disable_created_metrics()  # type: ignore[no-untyped-call]  # untyped there
     kind = EMBEDDED if settings.redis == EMBEDDED else "external"
     log.info("engine starting", workers=settings.workers, store=kind, data=settings.data or None)
@@ -87,6 +92,17 @@ def serve(
             data = Path(settings.data) if settings.data else None
             store = stack.enter_context(EmbeddedServer(data))
         return asyncio.run(_Supervisor(settings, store, run_dir, demo, announce).run())
+
+
+def _with_key(settings: Settings) -> Settings:
+    """Return settings that can check tokens: a development server makes a key for this run.
+
+    Raises:
+        ConfigError: no key and no `dev`, or keys that cannot be read.
+    """
+    if key_source(settings) is None:
+        return replace(settings, jwt_secret=secrets.token_hex(32))
+    return settings
 
 
 def reserve_port(host: str, port: int) -> socket.socket:
@@ -144,6 +160,7 @@ class _Supervisor:
         self._stop = asyncio.Event()
         self._was_ready = False
         self._store_restarts = 0
+        self._began = time.monotonic()
 
     async def run(self) -> int:
         """Keep everything running until told to stop; return the exit status."""
@@ -230,12 +247,22 @@ class _Supervisor:
             if self._stop.is_set():
                 return
         self._was_ready = True
-        settings = self._settings
         room = f" (room {DEMO_ROOM})" if self._demo else ""
-        self._announce(
-            f"liveroom is ready: {_url(settings.host, settings.port)}{room} · ops {ops}metrics"
-        )
+        viewers = _url(self._settings.host, self._settings.port)
+        self._announce(f"liveroom is ready: {viewers}{room} · ops {ops}{self._console(viewers)}")
         await self._stop.wait()
+
+    def _console(self, viewers: str) -> str:
+        """Return a line with the host console's address; nothing but on a development server."""
+        settings = self._settings
+        if not (settings.dev and settings.jwt_secret):
+            return ""
+        token = mint(
+            settings.jwt_secret, user="demo-host", room=DEMO_ROOM, role="host",
+            ttl_s=_DEV_HOST_S, now=time.time(),
+            issuer=settings.jwt_issuer or None, audience=settings.jwt_audience or None,
+        )  # fmt: skip
+        return f"\nhost console: {viewers}host?room={DEMO_ROOM}#token={token}"
 
     # What is told.
 
@@ -247,6 +274,8 @@ class _Supervisor:
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/status", self._status)
+        app.router.add_routes(ops_page_routes())
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         try:
@@ -272,8 +301,19 @@ class _Supervisor:
 
     async def _readyz(self, request: web.Request) -> web.Response:
         report = await self._report()
-        status = 200 if report["ready"] else 503
-        return web.json_response(report, status=status, dumps=lambda d: orjson.dumps(d).decode())
+        return _json(report, 200 if report["ready"] else 503)
+
+    async def _status(self, request: web.Request) -> web.Response:
+        """Tell the page what it shows beside the metrics: /readyz and more, always with status 200."""
+        report = await self._report()
+        for row in report["workers"]:
+            row["restarts"] = self._slots[row["worker"]].restarts
+        about = {
+            "version": __version__,
+            "uptime_s": round(time.monotonic() - self._began),
+            "stopping": self._stop.is_set(),
+        }
+        return _json(about | report)
 
     async def _healthz(self, request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -304,6 +344,10 @@ class _Supervisor:
             )  # fmt: skip
             store.inc(self._store_restarts)
         return generate_latest(registry).decode()
+
+
+def _json(body: dict[str, Any], status: int = 200) -> web.Response:
+    return web.json_response(body, status=status, dumps=lambda data: orjson.dumps(data).decode())
 
 
 def _raise_first(results: list[BaseException | None]) -> None:

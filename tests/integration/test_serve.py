@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import orjson
 import pytest
 
 import harness
@@ -28,9 +30,7 @@ from liveroom.store.embedded import EmbeddedServer
 SECRET = harness.SECRET
 START_S = 30.0
 EXIT_S = 30.0
-READY = re.compile(
-    r"liveroom is ready: (http://\S+)/(?: \(room (\S+)\))? · ops (http://\S+)/metrics"
-)
+READY = re.compile(r"liveroom is ready: (http://\S+)/(?: \(room (\S+)\))? · ops (http://\S+)/\n")
 
 
 class Engine:
@@ -176,6 +176,84 @@ async def test_serve_two_workers_share_the_port_and_are_measured(start: Start) -
     joins = await engine.metric("liveroom_joins_total")
     assert {key[:11] for key in joins} == {'{worker="0"', '{worker="1"'}
     assert sum(joins.values()) == 12
+
+
+async def test_serve_tells_its_state_to_the_operations_page(start: Start) -> None:
+    """/status is /readyz and more, with 200 even when it is not ready; the page is at `/`."""
+    engine = await start("--dev", "--demo")
+
+    status, text = await engine.get("/status")
+    report = json.loads(text)
+    ready = json.loads((await engine.get("/readyz"))[1])
+    for row in report["workers"]:
+        assert row.pop("restarts") == 0
+    assert status == 200
+    assert ready.items() <= report.items()
+    assert report.keys() - ready.keys() == {"version", "uptime_s", "stopping"}
+    assert not report["stopping"]
+    page = await engine.get("/")
+    assert page[0] == 200
+    assert "<script" in page[1]
+
+    os.kill(engine.worker_pids()[0], signal.SIGKILL)
+
+    async def told() -> bool:
+        code, said = await engine.get("/status")
+        (row,) = json.loads(said)["workers"]
+        return code == 200 and row["restarts"] == 1
+
+    await _until(told, "the worker was started again")
+
+
+async def test_serve_counts_memory_queues_and_rooms_that_people_know(start: Start) -> None:
+    """The gauges of the operations page: the store's memory, what waits, no internal scopes."""
+    engine = await start("--dev", "--demo")
+    await engine.join("demo")
+
+    (memory,) = (await engine.metric("liveroom_store_memory_bytes")).values()
+    assert memory > 100_000
+    assert set((await engine.metric("liveroom_queue_bytes")).values()) == {0.0}
+    assert set((await engine.metric("liveroom_rooms")).values()) == {1.0}
+    assert set((await engine.metric("liveroom_draining")).values()) == {0.0}
+
+
+async def test_serve_has_every_metric_that_dashboard_and_page_read(start: Start) -> None:
+    """What they name is in /metrics of a running engine, under that very name."""
+    root = Path(__file__).parents[2]
+    texts = [root / "deploy/grafana/liveroom.json", *(root / "clients/web/src/ops").glob("*.ts*")]
+    named = {n for path in texts for n in re.findall(r"\bliveroom_\w+", path.read_text("utf-8"))}
+    assert len(named) > 20
+
+    engine = await start("--dev")
+    _, text = await engine.get("/metrics")
+    known: set[str] = set()
+    for name, kind in re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE):
+        known |= {name, f"{name}_bucket"} if kind == "histogram" else {name}
+    assert named - known == set()
+
+
+@pytest.mark.parametrize("secret", [SECRET, ""], ids=["own key", "no key"])
+async def test_serve_dev_prints_the_address_of_the_host_console(start: Start, secret: str) -> None:
+    """Its token is the demo room's host's, for hours; the log does not have it."""
+    engine = await start("--dev", "--demo", secret=secret)
+    line = engine.out.read_text().splitlines()[1]
+    found = re.fullmatch(rf"host console: {engine.http}/host\?room=demo#token=(\S+)", line)
+    assert found, line
+
+    host = await harness.Client.open(engine.http.replace("http", "ws") + "/control")
+    engine.clients.append(host)
+    hello = await host.ask("hello", room="demo", token=found[1])
+    assert hello["role"] == "host"
+    await host.ask("room.update", title="Tonight")
+    claims = orjson.loads(base64.urlsafe_b64decode(found[1].split(".")[1] + "=="))
+    assert 11 * 3600 < claims["exp"] - time.time() <= 12 * 3600
+    assert found[1] not in engine.log.read_text()
+
+
+async def test_serve_prints_no_token_without_dev(start: Start) -> None:
+    """In production the addresses are all that it says."""
+    engine = await start()
+    assert len(engine.out.read_text().splitlines()) == 1
 
 
 async def test_serve_dead_worker_is_replaced_and_viewers_come_back(start: Start) -> None:

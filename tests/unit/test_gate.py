@@ -197,3 +197,12 @@ async def test_refresh_takes_no_expired_and_no_revoked_token(clock: Clock) -> No
     gate.revoke({"jti": "t-1", "until": int(NOW) + 600})
     with pytest.raises(TokenError):
         await gate.refresh(old, token(jti="t-1"))
+
+
+async def test_gate_knows_guests_over_http_in_development_alone(clock: Clock) -> None:
+    """A guest's token is that of a viewer of the room asked about; elsewhere it is no token."""
+    claims = await make_gate(clock, guests=True).claims_for("guest:ann", "r1")
+    assert (claims.name, claims.room, claims.role) == ("ann", "r1", Role.VIEWER)
+    for gate, room in ((make_gate(clock), "r1"), (make_gate(clock, guests=True), None)):
+        with pytest.raises(TokenError):
+            await gate.claims_for("guest:ann", room)

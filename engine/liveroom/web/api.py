@@ -83,7 +83,7 @@ class _Api:
         token = token.strip()
         if scheme.lower() != "bearer" or not 0 < len(token) <= _MAX_TOKEN:
             raise TokenError("missing", "expected Authorization: Bearer and a token")
-        return await self._node.gate.claims_of(token)
+        return await self._node.gate.claims_for(token, request.match_info.get("room"))
 
     def _authorize(self, match: web.UrlMappingMatchInfo, claims: Claims) -> None:
         if match.http_exception is not None:  # no such route: its handler says so

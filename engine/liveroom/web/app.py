@@ -42,7 +42,7 @@ class Web:
         for path, upgrade in self._upgrade_at.items():
             app.router.add_route("*", path, upgrade.handle)
         app.add_subapp("/api", api_app(node))
-        app.router.add_routes(page_routes(node))
+        app.router.add_routes(page_routes())
         # TCP keepalive would cost a call per join; the heartbeat finds the dead sooner.
         self._runner = web.AppRunner(
             app, keepalive_timeout=_IDLE_S, access_log=None, tcp_keepalive=False
