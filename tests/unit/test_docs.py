@@ -288,3 +288,19 @@ def test_docs_links_inside_a_document_lead_somewhere(path: Path) -> None:
     anchors = {re.sub(r"[^\w\- ]", "", head).lower().replace(" ", "-") for head in headings}
 
     assert set(re.findall(r"\]\(#([^)]*)\)", text)) - anchors == set()
+
+
+@pytest.mark.parametrize(
+    ("language", "source"), [("python", "docs/python-sdk.md"), ("js", "clients/js/README.md")]
+)
+def test_docs_clients_of_the_readme_are_those_that_are_run(language: str, source: str) -> None:
+    """The README's clients stand in the SDKs' documents too, whose examples tests run."""
+    (shown,) = blocks((ROOT / "README.md").read_text(encoding="utf-8"), language)
+    assert shown == blocks((ROOT / source).read_text(encoding="utf-8"), language)[0]
+
+
+def test_docs_links_of_the_readme_lead_to_files() -> None:
+    """What the README shows and names is there."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    named = re.findall(r"\]\((?!http)([^)#]+)\)", text) + re.findall(r'src="([^"]+)"', text)
+    assert [name for name in named if not (ROOT / name).exists()] == []
