@@ -86,11 +86,11 @@ def _code(answer: Any) -> str:
 @pytest.mark.parametrize(
     "path", ["/api/rooms", "/api/rooms/{room}", "/api/rooms/{room}/commands", "/api/nothing"]
 )
-@pytest.mark.parametrize("token", ["", "guest:ann", "not-a-token", "a.b.c", "x" * 5000])
+@pytest.mark.parametrize("token", ["", "guest:", "not-a-token", "a.b.c", "x" * 5000])
 async def test_api_without_a_valid_token_is_refused(
     worker: harness.Worker, session: aiohttp.ClientSession, room: str, path: str, token: str
 ) -> None:
-    """No token, a guest's and a bad one are 401, and the answer does not repeat the token."""
+    """No token and a bad one are 401, and the answer does not repeat the token."""
     method = "POST" if path.endswith("commands") else "GET"
 
     status, body, headers = await Api(session, worker, token).raw(
@@ -101,6 +101,17 @@ async def test_api_without_a_valid_token_is_refused(
     assert b'"unauthorized"' in body
     assert headers["WWW-Authenticate"] == "Bearer"
     assert not token or token.encode() not in body
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"), [("/api/rooms", 401), ("/api/rooms/{room}", 403), ("/api/nothing", 401)]
+)
+async def test_api_takes_a_guest_of_development_for_a_viewer_of_the_room(
+    worker: harness.Worker, session: aiohttp.ClientSession, room: str, path: str, expected: int
+) -> None:
+    """Where no room is named a guest is nobody; in a room, a viewer, who may not do this."""
+    status, _, _ = await Api(session, worker, "guest:ann").raw("GET", path.format(room=room))
+    assert status == expected
 
 
 async def test_api_expired_token_is_refused(

@@ -10,6 +10,9 @@ from liveroom.rehearsal.plugins import plugins_of
 from liveroom.shows import Cue, Show
 
 
+BARE = Settings(plugins=())
+
+
 def show_of(*ops: str) -> Show:
     """Return a show with a cue for each command."""
     return Show(cues=[Cue(cue=f"c{n}", op=op) for n, op in enumerate(ops)])
@@ -17,9 +20,9 @@ def show_of(*ops: str) -> Show:
 
 def test_plugins_of_a_show_are_those_whose_commands_are_cues() -> None:
     """Installed ones by their names; of built-in commands and unknown ones, none."""
-    assert plugins_of(show_of("poll.open", "no.such"), Settings()) == ()
+    assert plugins_of(show_of("poll.open", "no.such"), BARE) == ()
     show = show_of("redpacket.send", "coupon.rain", "coupon.drop", "poll.open")
-    assert plugins_of(show, Settings()) == ("coupons", "redpackets")
+    assert plugins_of(show, BARE) == ("coupons", "redpackets")
 
 
 def test_plugins_of_the_configuration_are_not_doubled() -> None:
