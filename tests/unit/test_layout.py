@@ -64,5 +64,7 @@ def test_layout_every_test_file_of_a_unit_mirrors_a_source() -> None:
             folder = ROOT / "plugins" / "liveroom_plugins" / Path(*within.parts[1:])
         elif within.parts[:1] == ("client",):
             folder = ROOT / "clients" / "python" / "liveroom_client" / Path(*within.parts[1:])
+        elif within.parts[:1] == ("loadtest",):
+            folder = ROOT / "loadtest" / "liveroom_loadtest" / Path(*within.parts[1:])
         known = name in about_the_tree or (folder / f"{name}.py").exists()
         assert known, f"{path.relative_to(ROOT)} mirrors nothing"
