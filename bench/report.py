@@ -11,7 +11,15 @@ from rich.console import Console
 from rich.table import Table
 
 
-__all__ = ["Bar", "Reading", "as_json", "print_markdown", "print_table"]
+__all__ = [
+    "Bar",
+    "Reading",
+    "as_json",
+    "machine_lines",
+    "md_row",
+    "print_markdown",
+    "print_table",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +92,18 @@ def print_table(readings: Sequence[Reading], machine: dict[str, Any], console: C
         for note in reading.notes:
             console.print(f"{reading.row}: {note}", markup=False, highlight=False, soft_wrap=True)
     console.print()
-    for line in _machine_lines(machine):
+    for line in machine_lines(machine):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_markdown(readings: Sequence[Reading], machine: dict[str, Any], console: Console) -> None:
     """Print what docs/benchmarks.md takes in."""
-    lines = [_md_row(_HEADS), _md_row(["---"] * len(_HEADS))]
-    lines += [_md_row(_cells(reading)) for reading in readings]
+    lines = [md_row(_HEADS), md_row(["---"] * len(_HEADS))]
+    lines += [md_row(_cells(reading)) for reading in readings]
     lines.append("")
     lines += [f"- {reading.row}: {note}" for reading in readings for note in reading.notes]
     lines.append("")
-    lines += [f"- {line}" for line in _machine_lines(machine)]
+    lines += [f"- {line}" for line in machine_lines(machine)]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -105,11 +113,13 @@ def as_json(readings: Sequence[Reading], machine: dict[str, Any]) -> dict[str, A
     return {"machine": machine, "rows": [asdict(reading) for reading in readings]}
 
 
-def _md_row(cells: Sequence[str]) -> str:
+def md_row(cells: Sequence[str]) -> str:
+    """Return a row of a Markdown table."""
     return "| " + " | ".join(cell.replace("|", "\\|") or " " for cell in cells) + " |"
 
 
-def _machine_lines(machine: dict[str, Any]) -> list[str]:
+def machine_lines(machine: dict[str, Any]) -> list[str]:
+    """Return where and when a run was taken."""
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     return [
         f"{machine['when']}, commit {machine['commit']}{', quick run' if machine['quick'] else ''}",
