@@ -19,7 +19,7 @@ import uvloop
 
 from bench.child import Answer, serve_parent
 from bench.engine import SETTINGS, log_to_stderr
-from bench.load import SECRET, stamped
+from bench.load import SECRET
 from bench.machine import pin
 from bench.wire import BINARY, TEXT, client_frame
 from liveroom.auth.tokens import mint
@@ -29,6 +29,7 @@ from liveroom.node import Node
 from liveroom.plugin.spec import Surface
 from liveroom.protocol.handshake import JSON, MSGPACK, Accepted
 from liveroom.store.port import Op
+from liveroom_plugins.moderation.corpus.measure import benign_lines
 
 
 __all__: list[str] = []
@@ -36,6 +37,9 @@ __all__: list[str] = []
 _ROOM = "bench"
 _CHUNK = 100
 _ALLOWED = 3  # messages that a viewer may send at once
+_LINES = [line for who, line in benign_lines() if who == "viewer"]
+"""What people say: moderation looks at each as at a real one."""
+
 _PAUSE_S = 2.2  # after which a viewer may send as many again
 
 
@@ -143,7 +147,7 @@ def _mean(costs: list[float]) -> float:
 
 
 def _command(number: int, reply: int | None) -> dict[str, Any]:
-    command: dict[str, Any] = {"op": "danmaku.send", "d": {"text": stamped(number)}}
+    command: dict[str, Any] = {"op": "danmaku.send", "d": {"text": _LINES[number % len(_LINES)]}}
     return command if reply is None else command | {"id": reply}
 
 

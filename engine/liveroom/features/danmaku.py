@@ -73,6 +73,14 @@ class Danmaku(Plugin):
         self._worker = engine.worker
         engine.every(_FORGET_EVERY_S, self._forget)
 
+    def inspect(self, call: Call[Any]) -> None:
+        """Refuse who talks too fast before anybody looks at what is said: looking costs more."""
+        if call.op != "danmaku.send" or call.role.at_least(Role.MODERATOR):
+            return
+        limit = self._limits.get(call.user)
+        if limit is not None and limit.retry_after(self._clock.monotonic()) > 0:
+            self._check_rate(call.user)
+
     @command("danmaku.send", DanmakuSend)
     def send(self, call: Call[DanmakuSend]) -> Result:
         """Send a message to the room; returns `{id}`."""

@@ -86,7 +86,7 @@ class Ingress:
 
     def _send(self) -> None:
         self._timer = None
-        now = self._last = self._loop.time()
+        now = self._loop.time()
         if self._marked:
             self._marked = False
             self._flush()
@@ -101,6 +101,7 @@ class Ingress:
             self._totals.update(e.kind for e in items)
             block = _pack_block(items, counts, self._totals)
         if block or private:
+            self._last = now  # a flush alone is no reason for the next to wait
             self._batcher.broadcast(Broadcast(block, self._kept(items), private))
 
     def _kept(self, items: list[Ephemeral[Item]]) -> list[tuple[str, int, list[bytes]]]:

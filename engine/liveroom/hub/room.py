@@ -173,9 +173,10 @@ class Room:
     # What the follower applies.
 
     def on_durable(self, entry: LogEntry) -> None:
-        """Queue a durable event for delivery."""
-        self._lanes.add_durable(entry.user, Item(entry.item))
-        self._delivery.request()
+        """Queue a durable event for delivery, unless it is for workers: nobody is to wait for those."""
+        if entry.user is None or entry.user[:1] != "~":
+            self._lanes.add_durable(entry.user, Item(entry.item))
+            self._delivery.request()
         if self.observer is not None:
             self.observer(entry)
         self._hub.manager.observe(self, entry)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from types import SimpleNamespace
+from typing import Any
 
-from liveroom.core.lanes import Ephemeral
-from liveroom.hub.ingress import Block, Hearing, _pack_block, unpack_block
+from liveroom.core.lanes import Ephemeral, Lanes
+from liveroom.core.shedding import FairShedder
+from liveroom.hub.ingress import Block, Hearing, Ingress, _pack_block, unpack_block
 from liveroom.protocol.items import Item
 
 
@@ -44,3 +48,32 @@ def test_hearing_keeps_workers_apart_and_takes_a_fresh_start() -> None:
 
     assert hearing.missed("w2", _block(second, 1)) == {}
     assert hearing.missed("w1", _block(Counter(), 1)) == {}
+
+
+class Grid:
+    """A grid whose next moment never comes in a test."""
+
+    beat_s = 3600.0
+
+    def next(self, now: float) -> float:
+        """Return it."""
+        return now + self.beat_s
+
+
+async def test_ingress_a_flush_alone_makes_nobody_wait() -> None:
+    """Figures that are flushed every second must not delay a quiet room's next message by a beat."""
+    sent: list[Any] = []
+    flushed: list[int] = []
+    batcher: Any = SimpleNamespace(broadcast=sent.append)
+    grid: Any = Grid()
+    ingress = Ingress(
+        batcher, grid, Lanes(lambda kind: FairShedder[Any](1e6)),
+        keep=lambda kind: 0, flush=lambda: flushed.append(1), on_shed=lambda items: None,
+    )  # fmt: skip
+    ingress.mark()
+    await asyncio.sleep(0)
+    assert (len(flushed), sent) == (1, [])
+    for wanted in (1, 1):  # at once, then with the beat
+        ingress.add(Ephemeral("danmaku", "u", "s", 1.0, False, Item(b"{}")))
+        await asyncio.sleep(0)
+        assert len(sent) == wanted
