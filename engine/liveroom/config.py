@@ -34,7 +34,9 @@ class Settings:
     # Where it listens.
     host: str = _setting("127.0.0.1", "address", "where viewers and the API are served")
     port: int = _setting(8080, "port", "0 takes a free one")
-    ops_host: str = _setting("127.0.0.1", "address", "where the ops page, /metrics, /healthz and /readyz are served")
+    ops_host: str = _setting(
+        "127.0.0.1", "address", "where the ops page, /metrics, /healthz and /readyz are served"
+    )
     ops_port: int = _setting(9090, "port", "0 takes a free one")
     workers: int = _setting(1, "processes", "each serves any room; all share the port")
     backlog: int = _setting(1024, "connections", "not yet accepted connections kept by the kernel")

@@ -188,14 +188,16 @@ class Node:
         began, step = time.monotonic(), max(16, len(connections) // 200)
         for start in range(0, len(connections), step):
             batch = connections[start : start + step]
-            await self._wait_until_gone(batch, began + window * (start + len(batch)) / len(connections))
+            await self._wait_until_gone(
+                batch, began + window * (start + len(batch)) / len(connections)
+            )
             await self._send_away(batch, began + window + _ANSWER_S)
         await self.front.settle()
         await self._see_off()
 
     async def _wait_until_gone(self, connections: Sequence[Connection], due: float) -> None:
         """Wait until a moment, or until all have left by themselves."""
-        while (left := due - time.monotonic()) > 0 and not all(c.gone for c in connections):
+        while (left := due - time.monotonic()) > 0 and not all(c.gone for c in connections):  # noqa: ASYNC110
             await asyncio.sleep(min(_LOOK_EVERY_S, left))
 
     async def _send_away(self, connections: Sequence[Connection], deadline: float) -> None:

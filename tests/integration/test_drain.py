@@ -53,3 +53,43 @@ async def test_drain_ends_while_others_keep_talking(
     assert [await viewer.closed() for viewer in viewers] == [1012] * 20
     assert all(viewer.events("sys.reconnect") for viewer in viewers)
     assert worker.node.unready == ["draining"]
+
+
+async def test_drain_lets_a_small_room_come_back_before_it_is_closed(
+    embedded_url: str, start_worker: harness.StartWorker, room: str
+) -> None:
+    """Whoever follows `sys.reconnect` is greeted elsewhere while the old connection still lives."""
+    old, new = await start_worker(embedded_url), await start_worker(embedded_url)
+    await old.open_room(room)
+    viewer = await old.join(room, "ann")
+    drain = asyncio.create_task(old.node.drain(20.0))
+
+    hint = (await viewer.event("sys.reconnect"))["d"]
+    again = await new.join(
+        room, "ann", resume={k: viewer.hello[k] for k in ("epoch", "seq", "sub")}
+    )
+
+    assert hint["spread_ms"] > 0
+    assert again.hello["resumed"]
+    assert viewer.close_code is None
+    await viewer.close()
+    async with asyncio.timeout(8):  # nobody is left to wait for
+        await drain
+
+
+async def test_drain_closes_the_last_within_the_window_it_told(
+    embedded_url: str, start_worker: harness.StartWorker, room: str
+) -> None:
+    """Those who stay are closed, not before they could have left; few viewers need no long window."""
+    worker = await start_worker(embedded_url)
+    await worker.open_room(room)
+    viewers = [await worker.join(room) for _ in range(3)]
+    drain = asyncio.create_task(worker.node.drain(20.0))
+
+    hint = (await viewers[0].event("sys.reconnect"))["d"]
+    assert all(viewer.close_code is None for viewer in viewers)
+    async with asyncio.timeout(8):
+        await drain
+
+    assert hint["after_ms"] + hint["spread_ms"] < 8000
+    assert [await viewer.closed() for viewer in viewers] == [1012] * 3

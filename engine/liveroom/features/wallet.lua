@@ -61,7 +61,21 @@ local function finish(transfer, outcome, to)
   write('SET', key('x:' .. transfer), outcome .. '|' .. d.digest, 'PX', 2 * request.ttl)
 end
 
-ops['wallet.settle'] = function(op) finish(op.d.t, '1', function(d) return '~room:' .. d.room end) end
+-- Where neither the hold nor an outcome is known, a failover has lost the hold, and maybe the effect with it:
+-- `lost` has the worker ask the room once more. If the room is `sure` that it had the effect, the money is taken
+-- now, if it is still there (if not, the auditor tells).
+local function settle_lost(d)
+  if call('EXISTS', key('x:' .. d.t)) == 1 then return end
+  if not d.sure then return {lost = true} end
+  if balance_of(d.user) < d.amount then return end
+  post(d.t, d.user, '~room:' .. d.room, d.amount)
+  write('SET', key('x:' .. d.t), '1|' .. d.digest, 'PX', 2 * request.ttl)
+end
+
+ops['wallet.settle'] = function(op)
+  if call('HEXISTS', key('held'), op.d.t) == 0 then return settle_lost(op.d) end
+  finish(op.d.t, '1', function(d) return '~room:' .. d.room end)
+end
 ops['wallet.void'] = function(op) finish(op.d.t, '0', function(d) return d.user end) end
 
 ops['wallet.stale'] = function(op)

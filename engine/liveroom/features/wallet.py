@@ -40,6 +40,8 @@ DEMO_MONEY = 100_000
 STALE_MS = 10_000
 _RECOVER_EVERY_S = 5.0
 
+_LOST = b'+{"lost":true}'
+
 _HELD = declare("pay.held", "the money is held, the room was not asked")
 _EFFECTED = declare("pay.effected", "the room has answered, the money is still held")
 _SETTLING = declare("pay.settling", "the payment's outcome is known and final, not yet posted")
@@ -185,7 +187,7 @@ class Payments:
         reply = await call.room.submit(op, durable=True)
         reach(_EFFECTED)
         if reply[:1] == b"+":
-            await self._finish(shard, transfer, done=True)
+            await self._finish(shard, hold, done=True)
         else:
             await self._resolve(shard, hold)
         return reply
@@ -223,7 +225,7 @@ class Payments:
         """Ask the room what became of a transfer, and settle or void it accordingly."""
         done = await self._outcome(hold)
         log.info("payment resolved", transfer=hold["t"], done=done)
-        await self._finish(shard, hold["t"], done=done)
+        await self._finish(shard, hold, done=done)
 
     async def _outcome(self, hold: dict[str, Any]) -> bool:
         """Return whether the room had the effect; if it had not, it never will."""
@@ -235,10 +237,13 @@ class Payments:
         done: bool = orjson.loads(reply[1:])["done"]
         return done
 
-    async def _finish(self, shard: str, transfer: str, *, done: bool) -> None:
+    async def _finish(self, shard: str, hold: dict[str, Any], *, done: bool) -> None:
         reach(_SETTLING)
-        op = Op("wallet.settle" if done else "wallet.void", "", {"t": transfer})
+        op = Op("wallet.settle" if done else "wallet.void", "", hold)
         try:
-            await self._engine.submit(shard, op)
+            reply = await self._engine.submit(shard, op)
+            if done and reply == _LOST and await self._outcome(hold):
+                sure = Op("wallet.settle", "", hold | {"sure": True})
+                await self._engine.submit(shard, sure)
         except StoreError as exc:  # the recovery will do it
-            log.warning("payment not settled yet", transfer=transfer, error=str(exc))
+            log.warning("payment not settled yet", transfer=hold["t"], error=str(exc))

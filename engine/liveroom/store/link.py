@@ -94,8 +94,12 @@ class Link:
         try:
             async with asyncio.timeout(self._timeout_s):
                 await connection.connect()  # type: ignore[no-untyped-call]  # untyped in redis-py
-        except (RedisError, OSError, TimeoutError) as exc:
-            raise StoreUnavailable(f"cannot connect: {exc}") from exc
+        except BaseException as exc:
+            # It may be open: only its greeting was not answered.
+            await connection.disconnect(nowait=True)
+            if isinstance(exc, RedisError | OSError | TimeoutError):
+                raise StoreUnavailable(f"cannot connect: {exc}") from exc
+            raise
         self._reader = asyncio.create_task(self._read(connection), name="store-link")
         return connection
 

@@ -35,11 +35,15 @@ __all__ = ["RedisStore", "base_key"]
 
 log = structlog.get_logger("liveroom.store")
 
-# Error replies that say: not executed here, not now.
+# Error replies that say: not executed here, not now. ASK is one of them: half of the scope's keys are
+# still on the node that says so, and on the other one the script would find none of them.
 _NOT_NOW = (
-    "TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "BUSY", "READONLY", "NOREPLICAS", "OOM",
+    "ASK", "TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "BUSY", "READONLY", "NOREPLICAS", "OOM",
     "MISCONF",
 )  # fmt: skip
+_MIGRATING = "Script attempted to access a non local key"
+"""What the script's first call is answered on a node that gives the slot away: nothing was done."""
+
 _PREFIX = b"lr:{"
 
 
@@ -88,9 +92,12 @@ class RedisStore:
         self.waits = waits
         self._links: dict[str, Link] = {}
         self._channels: dict[str, ChannelLink] = {}
+        self._bygone = 0  # reconnects of links to nodes that are none of ours any more
         self._scopes: set[str] = set()
         self._listener: Listener | None = None
         self._placing: asyncio.Task[None] | None = None
+        self._learning: asyncio.Task[None] | None = None
+        self._closed = False
 
     @property
     def skew_ms(self) -> int:
@@ -104,7 +111,7 @@ class RedisStore:
     @property
     def reconnects(self) -> int:
         """How often a channel link had to be made anew."""
-        return sum(link.reconnects for link in self._channels.values())
+        return self._bygone + sum(link.reconnects for link in self._channels.values())
 
     async def start(self, listener: Listener) -> None:
         """Connect to every node and load the script. Raises StoreError."""
@@ -165,10 +172,12 @@ class RedisStore:
         return reply
 
     async def close(self) -> None:
-        """Stop listening and disconnect."""
-        if self._placing is not None:
-            self._placing.cancel()
-            await asyncio.gather(self._placing, return_exceptions=True)
+        """Stop listening and disconnect; who still waits for an answer gets none."""
+        self._closed = True
+        tasks = [task for task in (self._placing, self._learning) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         for channels in self._channels.values():
             await channels.close()
         for link in self._links.values():
@@ -180,40 +189,35 @@ class RedisStore:
     async def _execute(self, key: str, command: Command, durable: bool = False) -> Any:
         """Send until it was executed, refused for good, or the deadline has passed."""
         deadline = time.monotonic() + self._timeout_s
-        delay, asking = 0.01, ""
+        delay = 0.01
         while True:
             try:
-                address = asking or self._topology.address(key)
-                reply = await self._send(address, command, durable, asking=bool(asking))
-                asking = ""
+                address = self._topology.address(key)
+                reply = await self._send(address, command, durable)
                 if not isinstance(reply, ResponseError):
                     return reply
                 if isinstance(reply, NoScriptError):  # the whole script cannot be unknown
                     command = ("EVAL", self._script.source, *command[2:])
                     continue
-                asking = await self._after_refusal(address, reply)
+                await self._after_refusal(address, reply)
                 last = str(reply)
             except StoreUnavailable as exc:
                 last = str(exc)
-                with contextlib.suppress(StoreUnavailable):
-                    await self._topology.refresh()
+                with contextlib.suppress(StoreUnavailable, TimeoutError):
+                    async with asyncio.timeout(deadline - time.monotonic()):
+                        await self._learn_nodes()
             if time.monotonic() + delay > deadline:
                 raise StoreUnavailable(last)
-            if not asking:
-                await asyncio.sleep(delay)
+            await asyncio.sleep(delay)
             delay = min(0.25, delay * 2)
 
-    async def _send(self, address: str, command: Command, durable: bool, *, asking: bool) -> Any:
-        link = self._link(address)
-        commands: list[Command] = [("ASKING",), command] if asking else [command]
-        at = len(commands) - 1
+    async def _send(self, address: str, command: Command, durable: bool) -> Any:
         plan = self.waits if durable else None
-        if plan is not None:
-            commands += plan.commands
-        replies = await link.exchange(*commands)
-        if plan is not None and not isinstance(replies[at], ResponseError):
-            self._check_waits(plan, replies[at + 1 :])
-        return replies[at]
+        commands = [command] if plan is None else [command, *plan.commands]
+        reply, *waited = await self._link(address).exchange(*commands)
+        if plan is not None and not isinstance(reply, ResponseError):
+            self._check_waits(plan, waited)
+        return reply
 
     @staticmethod
     def _check_waits(plan: WaitPlan, replies: list[Any]) -> None:
@@ -221,21 +225,38 @@ class RedisStore:
         if failed or not plan.reached(replies):
             raise OutcomeUnknown(f"level {plan.level.value} not reached in time: {replies}")
 
-    async def _after_refusal(self, address: str, error: ResponseError) -> str:
-        """Do what an error reply asks for; return the address to ask next, if it named one."""
+    async def _after_refusal(self, address: str, error: ResponseError) -> None:
+        """Do what an error reply asks for before the next try; raise if there is to be none."""
         text = _error_text(error)
-        word, _, rest = text.partition(" ")
-        if word == "ASK":
-            return rest.split()[-1]
-        elif word == "MOVED":
-            await self._topology.refresh()
+        word = text.partition(" ")[0]
+        if word == "MOVED":
+            await self._learn_nodes()
             self._place_all()
         elif word == "READONLY":  # a demoted master
-            await self._links.pop(address).close()
-            await self._topology.refresh()
-        elif word not in _NOT_NOW:
+            if link := self._links.pop(address, None):  # several scopes are told at once
+                await link.close()
+            await self._learn_nodes()
+        elif word not in _NOT_NOW and not text.startswith(_MIGRATING):
             raise OutcomeUnknown(text)  # the script broke off: what it wrote before, it wrote
-        return ""
+
+    async def _learn_nodes(self) -> None:
+        """Learn the nodes anew, all who want to know at once. Raises StoreUnavailable."""
+        if self._closed:
+            raise StoreUnavailable("closed")
+        if self._learning is None or self._learning.done():
+            self._learning = asyncio.create_task(self._learn(), name="store-learn")
+            self._learning.add_done_callback(lambda task: task.cancelled() or task.exception())
+        try:
+            await asyncio.shield(self._learning)
+        except asyncio.CancelledError as exc:
+            if self._learning.cancelled():  # by `close`, and not we who ask
+                raise StoreUnavailable("closed") from exc
+            raise
+
+    async def _learn(self) -> None:
+        await self._topology.refresh()
+        if set(self._topology.addresses()) != set(self._channels):
+            self._place_all()  # channels are listened to at those nodes now
 
     async def _load_script(self, address: str) -> None:
         (reply,) = await self._link(address).exchange(("SCRIPT", "LOAD", self._script.source))
@@ -247,6 +268,8 @@ class RedisStore:
     # Which node is listened to for what.
 
     def _link(self, address: str) -> Link:
+        if self._closed:
+            raise StoreUnavailable("closed")
         link = self._links.get(address)
         if link is None:
             link = Link(lambda: self._topology.connection(address), self._timeout_s)
@@ -287,7 +310,9 @@ class RedisStore:
             try:
                 await self._topology.refresh()
                 for address in set(self._channels) - set(self._topology.addresses()):
-                    await self._channels.pop(address).close()
+                    gone = self._channels.pop(address)
+                    self._bygone += gone.reconnects + 1
+                    await gone.close()
                 for scope in list(self._scopes):
                     await self._place(scope)
             except StoreError as exc:

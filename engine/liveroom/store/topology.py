@@ -97,9 +97,9 @@ class SentinelGroup:
     """The master of a Sentinel-watched group: redis+sentinel://h1:p1,h2:p2/name[?password=…]."""
 
     def __init__(self, nodes: list[tuple[str, int]], name: str, options: dict[str, Any]) -> None:
-        self._sentinel = Sentinel(  # type: ignore[no-untyped-call]  # untyped in redis-py
-            nodes, sentinel_kwargs={"socket_timeout": _CONNECT_TIMEOUT_S, "protocol": 2}
-        )
+        # One try each: the next one is asked instead, and redis-py would wait for seconds in between.
+        asked = _connection_options() | {"socket_timeout": _CONNECT_TIMEOUT_S}
+        self._sentinel = Sentinel(nodes, sentinel_kwargs=asked)  # type: ignore[no-untyped-call]  # untyped in redis-py
         self._name = name
         self._options = options | _connection_options()
         self._master: tuple[str, int] | None = None

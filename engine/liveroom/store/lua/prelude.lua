@@ -20,6 +20,9 @@
 -- `state`, `at` and `cancel` are carried out only when the handler has returned. Reads are at once.
 
 local base = KEYS[1]
+-- While a cluster gives this slot to another node, some keys are gone: then this, a key that never is, is an
+-- error (store/redis.py), before anything was written. Else a batch would break off in its middle.
+redis.call('EXISTS', base .. ':never')
 local request = cjson.decode(ARGV[1])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000) + (request.skew or 0)
