@@ -84,6 +84,11 @@ class Pair:
         """Whether it is a channel link."""
         return b"SUBSCRIBE" in self.head
 
+    @property
+    def inner(self) -> bool:
+        """Whether it is the servers' own: a sentinel's, or that of a replica."""
+        return b"sentinel-" in self.head or b"REPLCONF" in self.head
+
     def hold(self) -> None:
         """Black hole in both directions."""
         self.up.hold()
@@ -125,22 +130,26 @@ class FaultProxy:
     Args:
         target: `host:port`, or the path of a unix socket.
         folder: where its own unix socket goes.
+        port: where it listens on TCP; 0: anywhere.
 
     Attributes:
         pairs: the connections that are open.
         refusing: whether new connections are dropped at once.
         on_up: sees every chunk from a client before it passes.
+        on_pair: sees every new connection before anything passes.
     """
 
-    def __init__(self, target: str, folder: Path) -> None:
+    def __init__(self, target: str, folder: Path, port: int = 0) -> None:
         self._target = target
         self._folder = folder
+        self._port = port
         self._server: asyncio.AbstractServer | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self.address = ""
         self.pairs: list[Pair] = []
         self.refusing = False
         self.on_up: Callable[[Pair, bytes], None] = lambda _, __: None
+        self.on_pair: Callable[[Pair], None] = lambda _: None
 
     @property
     def unix(self) -> bool:
@@ -157,7 +166,7 @@ class FaultProxy:
             self.address = str(self._folder / f"proxy-{id(self):x}.sock")
             self._server = await asyncio.start_unix_server(self._accept, self.address)
         else:
-            self._server = await asyncio.start_server(self._accept, HOST, 0)
+            self._server = await asyncio.start_server(self._accept, HOST, self._port)
             self.address = f"{HOST}:{self._server.sockets[0].getsockname()[1]}"
         return self
 
@@ -221,6 +230,7 @@ class FaultProxy:
             return
         pair = Pair(client, server)
         self.pairs.append(pair)
+        self.on_pair(pair)
         try:
             await asyncio.gather(
                 self._pump(pair, reader, server, pair.up),
@@ -233,7 +243,7 @@ class FaultProxy:
     async def _pump(
         self, pair: Pair, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flow: Flow
     ) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, RuntimeError):  # uvloop's word for what is closed
             while data := await reader.read(1 << 16):
                 if flow is pair.up:
                     pair.head = (pair.head + data)[:_HEAD]

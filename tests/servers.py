@@ -35,6 +35,7 @@ __all__ = [
     "ExternalRedis",
     "Node",
     "SentinelSet",
+    "bearing_file_limits",
     "claim_port",
     "client",
     "debian_redis",
@@ -259,11 +260,29 @@ def debian_redis() -> Path | None:
 class ExternalRedis(Node):
     """The system's `redis-server`, append-only file on and synced every second."""
 
-    def __init__(self, home: Path, settings: Sequence[str] = (), *, tcp: bool = True) -> None:
-        binary = debian_redis()
-        if binary is None:
+    def __init__(
+        self,
+        home: Path,
+        settings: Sequence[str] = (),
+        *,
+        tcp: bool = True,
+        binary: Path | None = None,
+    ) -> None:
+        found = binary or debian_redis()
+        if found is None:
             raise RuntimeError("no redis-server >= 7.0 on PATH")
-        super().__init__(binary, home, [*_AOF, *settings], tcp=tcp)
+        super().__init__(found, home, [*_AOF, *settings], tcp=tcp)
+
+
+def bearing_file_limits(binary: Path, home: Path) -> Path:
+    """Return a program that runs another so that a write beyond RLIMIT_FSIZE fails, and no more.
+
+    Without it the kernel ends the process there. So a limit stands for a full disk.
+    """
+    script = home / "bearing"
+    script.write_text(f"#!/bin/sh\ntrap '' XFSZ\nexec {binary} \"$@\"\n")
+    script.chmod(0o700)
+    return script
 
 
 class _Group:
@@ -334,6 +353,39 @@ class Cluster(_Group):
             with client(node.url) as link:
                 until(partial(_is_whole, link), what=f"{node.url} sees the cluster whole")
 
+    def owner(self, slot: int) -> int:
+        """Return the index of the node that serves a slot."""
+        return next(index for index, node in enumerate(self.nodes) if slot in _slots_of(node))
+
+    def begin_migration(self, slot: int, source: int, target: int) -> None:
+        """Open a slot for migration: keys may now be on either node."""
+        ids = [self._id(index) for index in (source, target)]
+        with client(self.nodes[target].url) as link:
+            link.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", ids[0])
+        with client(self.nodes[source].url) as link:
+            link.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", ids[1])
+
+    def migrate_keys(self, slot: int, source: int, target: int, most: int) -> int:
+        """Move some keys of an open slot; return how many were left to move before."""
+        with client(self.nodes[source].url, decode_responses=False) as link:
+            keys = link.execute_command("CLUSTER GETKEYSINSLOT", slot, most)
+            if keys:
+                port = self.nodes[target].port
+                link.execute_command("MIGRATE", HOST, port, "", 0, 5000, "KEYS", *keys)
+            return len(keys)
+
+    def end_migration(self, slot: int, target: int) -> None:
+        """Give the slot to the target, the target first."""
+        wanted = self._id(target)
+        order = [target, *(i for i in range(len(self.nodes)) if i != target)]
+        for index in order:
+            with client(self.nodes[index].url) as link:
+                link.execute_command("CLUSTER SETSLOT", slot, "NODE", wanted)
+
+    def _id(self, index: int) -> str:
+        with client(self.nodes[index].url) as link:
+            return str(link.execute_command("CLUSTER MYID"))
+
     def _form(self) -> None:
         for node in self.nodes:
             node.start()
@@ -348,6 +400,26 @@ class Cluster(_Group):
             link.execute_command("CLUSTER SET-CONFIG-EPOCH", index + 1)
             link.execute_command("CLUSTER ADDSLOTSRANGE", first, after - 1)
             link.execute_command("CLUSTER MEET", HOST, self.nodes[0].port)
+
+
+def _slots_of(node: Node) -> set[int]:
+    """Return the slots that a node serves, as it says itself."""
+    with client(node.url) as link:
+        text = link.execute_command("CLUSTER NODES")
+    lines = text.values() if isinstance(text, dict) else str(text).splitlines()
+    mine = next(
+        line for line in lines if "myself" in str(line["flags"] if isinstance(line, dict) else line)
+    )
+    if isinstance(mine, dict):
+        return {n for first, last in _ranges(mine["slots"]) for n in range(first, last + 1)}
+    words = [word for word in mine.split()[8:] if not word.startswith("[")]
+    return {
+        n for first, last in _ranges([w.split("-") for w in words]) for n in range(first, last + 1)
+    }
+
+
+def _ranges(rows: Sequence[Sequence[str]]) -> list[tuple[int, int]]:
+    return [(int(row[0]), int(row[-1])) for row in rows]
 
 
 def _is_whole(link: Any) -> bool:
@@ -369,35 +441,50 @@ def _fields(reply: Any) -> dict[str, str]:
 
 
 class SentinelSet(_Group):
-    """A master, a replica and three sentinels that fail over after a second of silence.
+    """A master, its replicas and three sentinels that fail over after a second of silence.
 
     Args:
         home: directory for the data.
         binary: the server program; `find_server()` if left out.
         down_after_ms: silence after which the master counts as down.
+        replicas: how many.
+        seen_at: the port at which all others reach the master, if a proxy stands before it.
+        settings: further command line settings of master and replicas.
     """
 
     name = "liveroom"
 
     def __init__(
-        self, home: Path, *, binary: Path | None = None, down_after_ms: int = 1000
+        self,
+        home: Path,
+        *,
+        binary: Path | None = None,
+        down_after_ms: int = 1000,
+        replicas: int = 1,
+        seen_at: int = 0,
+        settings: Sequence[str] = (),
     ) -> None:
         program = binary or find_server()
         # Without the delay's five seconds the master sends its data to the replica at once.
-        words = [*_AOF, "--repl-diskless-sync-delay", "0"]
+        words = [*_AOF, "--repl-diskless-sync-delay", "0", *settings]
         self.master = Node(program, home / "master", words)
-        words += ["--replicaof", f"{HOST} {self.master.port}"]
-        self.replica = Node(program, home / "replica", words)
+        self._seen_at = seen_at or self.master.port
+        words += ["--replicaof", f"{HOST} {self._seen_at}"]
+        self.replicas = [
+            Node(program, home / f"replica{i}" if i else home / "replica", words)
+            for i in range(replicas)
+        ]
+        self.replica = self.replicas[0]
         self.sentinels = [
             self._sentinel(program, home / f"sentinel{i}", down_after_ms) for i in range(3)
         ]
-        self.nodes = [self.master, self.replica, *self.sentinels]
+        self.nodes = [self.master, *self.replicas, *self.sentinels]
 
     def _sentinel(self, program: Path, home: Path, down_after_ms: int) -> Node:
         home.mkdir(parents=True)
         config = home / "sentinel.conf"
         config.write_text(
-            f"sentinel monitor {self.name} {HOST} {self.master.port} 2\n"
+            f"sentinel monitor {self.name} {HOST} {self._seen_at} 2\n"
             f"sentinel down-after-milliseconds {self.name} {down_after_ms}\n"
             f"sentinel failover-timeout {self.name} 5000\n"
         )
@@ -416,18 +503,24 @@ class SentinelSet(_Group):
 
     def _form(self) -> None:
         self.master.start()
-        self.replica.start()
+        for replica in self.replicas:
+            replica.start()
         # A sentinel asks the master for its replicas when it starts, then only every ten seconds.
         with client(self.master.url) as link:
-            until(
-                lambda: "online" in str(link.info("replication").get("slave0")),
-                what="the replica is in step",
-            )
+            until(lambda: self._in_step(link), what="the replicas are in step")
         for node in self.sentinels:
             node.start()
             self._hurry(node)
         for node in self.sentinels:
             self._wait_informed(node)
+
+    def _in_step(self, link: Any) -> bool:
+        """Whether a write reaches all replicas: one that counts as online may have received nothing yet."""
+        told = link.info("replication")
+        if not all("online" in str(told.get(f"slave{i}")) for i in range(len(self.replicas))):
+            return False
+        link.set("in-step", "1", px=1)
+        return bool(link.wait(len(self.replicas), 500) == len(self.replicas))
 
     def _hurry(self, sentinel: Node) -> None:
         """Make a sentinel talk every 200 ms instead of every second or two."""
@@ -437,10 +530,11 @@ class SentinelSet(_Group):
 
     def _wait_informed(self, sentinel: Node) -> None:
         """Wait until a sentinel knows the others and the replica: before, it cannot fail over."""
+        wanted = len(self.replicas)
         with client(sentinel.url) as link:
 
             def informed() -> bool:
                 master = link.sentinel_master(self.name)
-                return bool(master["num-other-sentinels"] == 2 and master["num-slaves"] == 1)
+                return bool(master["num-other-sentinels"] == 2 and master["num-slaves"] == wanted)
 
             until(informed, what=f"{sentinel.url} knows the set")

@@ -123,7 +123,6 @@ PLANTED = {
 }  # fmt: skip
 
 
-@pytest.mark.chaos
 @pytest.mark.skipif("LIVEROOM_PROOF_PLANTED" not in os.environ, reason="takes minutes")
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("mistake", PLANTED)
