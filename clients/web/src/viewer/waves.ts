@@ -3,7 +3,8 @@
  * more. The number is put behind the newest line that says so.
  */
 
-const KEPT = 200;
+/** Fewer than the list keeps: what is known here is shown there, or waits for its frame. */
+const KEPT = 100;
 
 interface Said {
   line: HTMLElement;
@@ -24,7 +25,7 @@ export class Waves {
   /** So many more have said it. Returns whether there is a line to show it. */
   more(text: string, n: number, say: (more: number) => string): boolean {
     const said = this.#said.get(text);
-    if (!said?.line.isConnected) return false;
+    if (!said) return false;
     said.more += n;
     if (!said.mark) {
       said.mark = document.createElement("b");
