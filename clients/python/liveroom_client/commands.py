@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol, TypedDict, cast
+from typing import Any, Literal, TypedDict, cast
 
+from liveroom_client.asking import Asking
 from liveroom_client.items import Item
 
 
 __all__ = [
-    "Asking",
     "EnterReply",
     "FollowReply",
     "GiftReply",
@@ -90,16 +90,7 @@ def body(**fields: Any) -> Item:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-class Asking(Protocol):
-    """Sends a command and waits for its answer."""
-
-    async def ask(
-        self, op: str, d: Item | None = None, *, key: str | bool = False
-    ) -> dict[str, Any]:
-        """Return the reply's `d`. Raises LiveError."""
-
-
-class ViewerCommands:
+class ViewerCommands(Asking):
     """The viewers' commands; all raise LiveError.
 
     Those that give, take or say something once have a key made for them and are sent again under it
@@ -107,19 +98,6 @@ class ViewerCommands:
     """
 
     __slots__ = ()
-
-    async def ask(
-        self,
-        op: str,
-        d: Item | None = None,
-        *,
-        key: str | bool = False,
-        if_version: int | None = None,
-        room: str | None = None,
-        timeout_s: float | None = None,
-    ) -> dict[str, Any]:
-        """Send any command and return the reply's `d`; see LiveClient."""
-        raise NotImplementedError
 
     async def send(
         self, text: str, *, mode: Mode | None = None, color: int | None = None,

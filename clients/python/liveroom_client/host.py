@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
+from liveroom_client.asking import Answer
 from liveroom_client.client import LiveClient, LiveState, settle
 from liveroom_client.items import Greeting, Item
-from liveroom_client.staff import Answer, StaffCommands
+from liveroom_client.staff import StaffCommands
 from liveroom_client.transport import Token
 
 

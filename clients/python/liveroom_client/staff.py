@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from liveroom_client.asking import Answer, Asking
 from liveroom_client.commands import body
 from liveroom_client.items import Item
 
 
 __all__ = ["StaffCommands"]
 
-Answer = dict[str, Any]
 
-
-class StaffCommands:
+class StaffCommands(Asking):
     """The commands of the control socket; all raise LiveError.
 
     Fields that are not named here are given by their names in docs/protocol.md and docs/activities.
@@ -23,19 +22,6 @@ class StaffCommands:
     """
 
     __slots__ = ()
-
-    async def ask(
-        self,
-        op: str,
-        d: Item | None = None,
-        *,
-        key: str | bool = False,
-        if_version: int | None = None,
-        room: str | None = None,
-        timeout_s: float | None = None,
-    ) -> Answer:
-        """Send any command and return the reply's `d`; see LiveClient."""
-        raise NotImplementedError
 
     # The room.
 
