@@ -15,7 +15,8 @@ from liveroom_client.inbox import Inbox
 from liveroom_client.outlet import Outlet
 from liveroom_client.reconnect import LOST, Loss
 from liveroom_client.room import RoomView
-from liveroom_client.session import Session, Terms
+from liveroom_client.session import Session
+from liveroom_client.terms import Terms
 
 
 __all__ = ["FakeClock", "FakeIo", "Stage", "greeting"]

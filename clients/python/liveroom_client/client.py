@@ -23,7 +23,8 @@ from liveroom_client.likes import Likes
 from liveroom_client.outlet import Listener, Outlet
 from liveroom_client.reconnect import Loss
 from liveroom_client.room import RoomView
-from liveroom_client.session import Figures, Session, Status, Terms
+from liveroom_client.session import Session
+from liveroom_client.terms import Figures, Status, Terms
 from liveroom_client.transport import Peer, Token, Transport
 
 

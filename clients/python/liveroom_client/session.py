@@ -10,12 +10,11 @@ one is only good for the replies that it owes. Bytes, time and chance come from 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any
 
 from liveroom_client.asks import Ask, Asks, Done
 from liveroom_client.clock import Clock, Timer
-from liveroom_client.codec import Codec, Undecodable
+from liveroom_client.codec import Undecodable
 from liveroom_client.errors import LiveError, error_of_close
 from liveroom_client.items import Item
 from liveroom_client.lobby import Lobby
@@ -24,68 +23,14 @@ from liveroom_client.pulse import Pulse, ServerTime
 from liveroom_client.reading import Reader
 from liveroom_client.reconnect import LOST, STEADY_S, Loss, action_of, backoff_ms, spread_ms
 from liveroom_client.room import RoomView
+from liveroom_client.terms import Figures, Io, Status, Terms, TokenDone
 
 
-__all__ = ["Figures", "Io", "Session", "Status", "Terms", "TokenDone"]
-
-Status = Literal["idle", "connecting", "live", "waiting", "ended"]
-TokenDone = Callable[[str | None], None]
+__all__ = ["Session"]
 
 _REFUSED_S = 2.0
 """How long a refused hello may wait for its close frame."""
 _MAX_WAIT_MS = 3_600_000
-
-
-class Io(Protocol):
-    """What a session has done for it. None of it calls back at once, save for a ready token."""
-
-    def open(self, link: int) -> None:
-        """Open a connection; then `opened` or `lost` is called."""
-
-    def send(self, link: int, command: bytes) -> None:
-        """Send a command, maybe together with others."""
-
-    def close(self, link: int, code: int) -> None:
-        """Close a connection; nothing of it is heard any more."""
-
-    def fetch_token(self, room: str, done: TokenDone) -> None:
-        """Get the token of a room; None if that failed or there is no way to get one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """How a session talks.
-
-    Attributes:
-        hello: fields of the hello besides room, token and resume.
-        renewable: whether a new token can be had when one ends.
-        skim: messages without replies, durable or system events are counted, not decoded.
-    """
-
-    codec: Codec
-    hello: Item = field(default_factory=dict)
-    renewable: bool = False
-    skim: bool = False
-    reply_timeout_s: float = 10.0
-    heartbeat_s: float = 60.0
-
-
-class Figures:
-    """What was counted since the start.
-
-    Attributes:
-        messages, bytes: that came, as payloads.
-        junk: messages and items that no server should send.
-        connects: connections that were greeted.
-    """
-
-    __slots__ = ("bytes", "connects", "junk", "messages")
-
-    def __init__(self) -> None:
-        self.messages = 0
-        self.bytes = 0
-        self.junk = 0
-        self.connects = 0
 
 
 class _Link:

@@ -19,7 +19,8 @@ from aiohttp import ClientSession, ClientWebSocketResponse, WSMessage, WSMsgType
 from liveroom_client.codec import Codec
 from liveroom_client.errors import LiveError
 from liveroom_client.reconnect import LOST, Loss, retry_after_ms
-from liveroom_client.session import Session, TokenDone
+from liveroom_client.session import Session
+from liveroom_client.terms import TokenDone
 
 
 __all__ = ["Peer", "Token", "Transport", "token_of"]
