@@ -133,9 +133,11 @@ async def test_console_sells_what_was_confirmed(
     host = await shop(worker, room)
     desk = await console(open_page, worker, room)
     await desk.press("Explain", "[data-item=bag]")
+    await desk.has("[data-item=bag] .chip.now")
     await host.state("shelf", lambda d: d["pinned"] == "bag")
     await desk.press("Undo", ".toast")
-    await host.state("shelf", lambda d: d["pinned"] is None)
+    # The other host's states begin with an empty pin, and the desk must see the undo's own version.
+    await desk.has("[data-item=bag] .chip.now", 0)
     await desk.press("Move Bag up")
     await host.state("shelf", lambda d: d["items"] == ["bag", "lip"])
     stock = desk.page.get_by_label("Stock of Lipstick · Red")
