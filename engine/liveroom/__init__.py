@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from liveroom.features.text import plain_text, shown_text
     from liveroom.features.wallet import MAX_AMOUNT, Payments
     from liveroom.plugin.context import Call, Engine, Member, RoomHandle, expect_any_room
-    from liveroom.plugin.rest import CLAIMS
+    from liveroom.plugin.rest import CLAIMS, answer_command, json_answer, json_body
     from liveroom.plugin.spec import (
         Commit,
         Delivery,
@@ -69,8 +69,11 @@ __all__ = [
     "StoreError",
     "Surface",
     "Version",
+    "answer_command",
     "command",
     "expect_any_room",
+    "json_answer",
+    "json_body",
     "open_to",
     "plain_text",
     "shown_text",
@@ -89,7 +92,7 @@ _HOMES = {
     "liveroom.features.text": ("plain_text", "shown_text"),
     "liveroom.features.wallet": ("MAX_AMOUNT", "Payments"),
     "liveroom.plugin.context": ("Call", "Engine", "Member", "RoomHandle", "expect_any_room"),
-    "liveroom.plugin.rest": ("CLAIMS",),
+    "liveroom.plugin.rest": ("CLAIMS", "answer_command", "json_answer", "json_body"),
     "liveroom.plugin.spec": (
         "Commit", "Delivery", "EventSpec", "Plugin", "Result", "StateSpec", "Surface", "command",
         "open_to",

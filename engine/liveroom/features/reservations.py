@@ -13,13 +13,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-import orjson
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from liveroom.errors import CommandError
 from liveroom.plugin.context import Engine
-from liveroom.plugin.rest import CLAIMS
+from liveroom.plugin.rest import answer_command, json_body
 from liveroom.protocol.messages import KEY_PATTERN, Body
 
 
@@ -35,8 +33,6 @@ __all__ = [
 
 ReservationId = Annotated[str, Meta(min_length=1, max_length=128)]
 Order = Annotated[str, Meta(pattern=KEY_PATTERN, description="the back end's order")]
-
-_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 class OfReservation(Body, frozen=True, kw_only=True):
@@ -103,25 +99,11 @@ class ReservationRoutes:
         return await self._perform(request, "flash.reservation", {})
 
     async def _confirm(self, request: web.Request) -> web.Response:
-        return await self._perform(request, "flash.confirm", _object(await request.read()))
+        return await self._perform(request, "flash.confirm", await json_body(request))
 
     async def _release(self, request: web.Request) -> web.Response:
         return await self._perform(request, "flash.release", {})
 
     async def _perform(self, request: web.Request, op: str, d: dict[str, Any]) -> web.Response:
-        match, key = request.match_info, request.headers.get("Idempotency-Key", "")
-        body = d | {"reservation": match["id"]}
-        answer = await self.engine.perform(match["room"], request[CLAIMS], op, body, key)
-        return web.Response(
-            body=orjson.dumps(answer), headers=_HEADERS, content_type="application/json"
-        )
-
-
-def _object(data: bytes) -> dict[str, Any]:
-    try:
-        found = orjson.loads(data)
-    except ValueError as exc:
-        raise CommandError("bad_message", f"expected JSON: {exc}") from exc
-    if not isinstance(found, dict):
-        raise CommandError("bad_request", "expected an object")
-    return found
+        named = {"reservation": request.match_info["id"]}
+        return await answer_command(self.engine, request, op, d | named)

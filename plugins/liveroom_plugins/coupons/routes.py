@@ -14,15 +14,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-import orjson
 from aiohttp import web
 
-from liveroom import CLAIMS, CommandError, Engine
+from liveroom import Engine, answer_command, json_body
 
 
 __all__ = ["CouponRoutes"]
 
-_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _ONE = "/rooms/{room}/coupons/{code}"
 
 
@@ -42,24 +40,10 @@ class CouponRoutes:
 
     def _step(self, op: str) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def handle(request: web.Request) -> web.Response:
-            return await self._perform(request, op, _object(await request.read()))
+            return await self._perform(request, op, await json_body(request))
 
         return handle
 
     async def _perform(self, request: web.Request, op: str, d: dict[str, Any]) -> web.Response:
-        match, key = request.match_info, request.headers.get("Idempotency-Key", "")
-        body = d | {"code": match["code"]}
-        answer = await self.engine.perform(match["room"], request[CLAIMS], op, body, key)
-        return web.Response(
-            body=orjson.dumps(answer), headers=_HEADERS, content_type="application/json"
-        )
-
-
-def _object(data: bytes) -> dict[str, Any]:
-    try:
-        found = orjson.loads(data)
-    except ValueError as exc:
-        raise CommandError("bad_message", f"expected JSON: {exc}") from exc
-    if not isinstance(found, dict):
-        raise CommandError("bad_request", "expected an object")
-    return found
+        named = {"code": request.match_info["code"]}
+        return await answer_command(self.engine, request, op, d | named)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -13,7 +12,7 @@ from aiohttp import web
 from liveroom.auth.claims import Role
 from liveroom.errors import CommandError
 from liveroom.plugin.context import Engine
-from liveroom.plugin.rest import CLAIMS
+from liveroom.plugin.rest import CLAIMS, read_body
 from liveroom.plugin.spec import open_to
 from liveroom.shows import Show, cue_fields, read_json, read_toml, write_json, write_toml
 
@@ -22,7 +21,6 @@ __all__ = ["RundownFiles"]
 
 _JSON: Final = "application/json"
 _TOML: Final = "application/toml"
-_BODY_S: Final = 10.0  # a body that is not here after this is not waited for
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -66,11 +64,7 @@ class RundownFiles:
 
 
 async def _show_of(request: web.Request) -> Show:
-    try:
-        async with asyncio.timeout(_BODY_S):
-            data = await request.read()
-    except TimeoutError as exc:
-        raise CommandError("bad_message", f"expected the body within {_BODY_S:.0f} s") from exc
+    data = await read_body(request)
     if request.content_type == _JSON:
         return read_json(data)
     if request.content_type != _TOML:
