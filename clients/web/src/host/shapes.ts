@@ -1,72 +1,6 @@
 /** What of the wire the console reads (docs/protocol.md and the features' documents). */
 
-export interface Person {
-  id: string;
-  name: string;
-  role?: string;
-}
-
-export interface RoomState {
-  status: "open" | "closed";
-  title: string;
-  cover: string;
-  stream?: string;
-  tags?: string[];
-  opened_ms: number;
-}
-
-export interface ModeState {
-  talk: "all" | "hosts";
-  like: boolean;
-  gift: boolean;
-}
-
-/** How viewers may speak, by the moderation plugin. */
-export interface ModState {
-  slow_s: number;
-  followers: boolean;
-  level: number;
-  emote_only: boolean;
-  unique: boolean;
-  filter: number;
-}
-
-export interface Sku {
-  sku: string;
-  title?: string;
-  price: number;
-  stock?: number;
-}
-
-export interface Item {
-  item: string;
-  title: string;
-  link?: string;
-  image?: string;
-  label?: string;
-  currency: string;
-  skus: Sku[];
-}
-
-export interface ShelfState {
-  items: string[];
-  pinned: string | null;
-}
-
-export interface Question {
-  question: number;
-  user: Person;
-  text: string;
-  votes: number;
-  asked_ms: number;
-}
-
-export interface QaState {
-  open: number;
-  top: Question[];
-  answered: number;
-  median_answer_ms?: number;
-}
+export type * from "../shared/shapes";
 
 /** A message that waits for a moderator. */
 export interface Held {
@@ -83,6 +17,7 @@ export interface Held {
 /** Who may not speak, or not be here. */
 export interface Sanction {
   user: string;
+  name?: string;
   until_ms: number;
   by?: string;
   reason?: string;

@@ -87,14 +87,14 @@ function family<T>(prefix: string): ReadonlySignal<T[]> {
 }
 
 export const room = state<wire.RoomState>("room");
-export const mode = state<wire.Mode>("mode");
-export const manners = state<wire.Manners>("mod");
+export const mode = state<wire.ModeState>("mode");
+export const manners = state<wire.ModState>("mod");
 export const online = state<{ now: number; peak: number; viewers: number }>("online");
 export const likes = state<{ total: number }>("likes");
 export const followers = state<{ total: number }>("followers");
 export const gifts = state<{ gifts: wire.Gift[] }>("gifts");
-export const shelf = state<wire.Shelf>("shelf");
-export const questions = state<wire.Queue>("qa");
+export const shelf = state<wire.ShelfState>("shelf");
+export const questions = state<wire.QaState>("qa");
 export const notice = state<wire.Notice>("notice");
 export const items = family<wire.Item>("item");
 export const sales = family<wire.Stock>("stock");

@@ -1,6 +1,6 @@
 /** What plugins tell: docs/coupons.md, docs/redpackets.md. */
 
-import type { Person } from "./wire";
+import type { Person } from "../shared/shapes";
 
 export interface Drop {
   drop: string;

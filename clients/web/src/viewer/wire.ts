@@ -1,12 +1,9 @@
 /** What comes over the wire, as far as this page looks at it: docs/protocol.md, docs/activities/. */
 
-export * from "./wire-plugins";
+import type { Person } from "../shared/shapes";
 
-export interface Person {
-  id: string;
-  name: string;
-  role?: string;
-}
+export type * from "../shared/shapes";
+export type * from "./wire-plugins";
 
 export interface Danmaku {
   id: string;
@@ -26,55 +23,10 @@ export interface GiftSent {
   user: Person;
 }
 
-export interface RoomState {
-  status: "open" | "closed";
-  title: string;
-  cover: string;
-  tags?: string[];
-  opened_ms: number;
-  stream?: string;
-}
-
-export interface Mode {
-  talk: "all" | "hosts";
-  like: boolean;
-  gift: boolean;
-}
-
-/** How viewers may speak, with the moderation plugin. */
-export interface Manners {
-  slow_s: number;
-  followers: boolean;
-  level: number;
-  emote_only: boolean;
-}
-
 export interface Gift {
   id: string;
   name: string;
   price: number;
-}
-
-export interface Sku {
-  sku: string;
-  title?: string;
-  price: number;
-  stock?: number;
-}
-
-export interface Item {
-  item: string;
-  title: string;
-  link?: string;
-  image?: string;
-  label?: string;
-  currency: string;
-  skus: Sku[];
-}
-
-export interface Shelf {
-  items: string[];
-  pinned: string | null;
 }
 
 export interface Stock {
@@ -180,25 +132,11 @@ export interface Win {
   claimed?: boolean;
 }
 
-export interface Question {
-  question: number;
-  user: Person;
-  text: string;
-  votes: number;
-  asked_ms: number;
-}
-
 export interface Answered {
   question: number;
   user: Person;
   asked: string;
   text?: string;
-}
-
-export interface Queue {
-  open: number;
-  top: Question[];
-  answered: number;
 }
 
 export interface Board {
