@@ -11,6 +11,7 @@ import re
 import struct
 import time
 import zlib
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -107,7 +108,7 @@ class Sink(asyncio.Protocol):
             self._counters.closed += 1
 
 
-class _Reader(Sink):
+class _Reader(Sink, ABC):
     """Takes whole frames out of what comes."""
 
     __slots__ = ("_buffer",)
@@ -135,8 +136,8 @@ class _Reader(Sink):
             at += size
         self._buffer = buffer[at:]
 
-    def _on_frame(self, frame: bytes, now: int) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _on_frame(self, frame: bytes, now: int) -> None: ...
 
 
 class Probe(_Reader):

@@ -16,6 +16,7 @@ import signal
 import socket
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -285,7 +286,7 @@ def bearing_file_limits(binary: Path, home: Path) -> Path:
     return script
 
 
-class _Group:
+class _Group(ABC):
     """Servers that start and stop together."""
 
     nodes: list[Node]
@@ -298,8 +299,8 @@ class _Group:
             self.stop()
             raise
 
-    def _form(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _form(self) -> None: ...
 
     def stop(self) -> None:
         """End all."""

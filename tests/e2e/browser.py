@@ -24,7 +24,7 @@ import harness
 
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, Page
+    from playwright.async_api import Browser, Locator, Page
 
 __all__ = ["PATIENCE_MS", "PHONE", "OpenPage", "OpenTab", "Serve", "Served", "Tab", "axe"]
 
@@ -95,6 +95,16 @@ class Tab:
         from playwright.async_api import expect
 
         await expect(self.page.locator(where)).to_have_count(count)
+
+    async def card(self, name: str) -> Locator:
+        """Return the first card of that name (or that begins so) on a viewer's page, opened."""
+        found = self.page.locator(f"[data-card^='{name}']").first
+        toggle = found.locator(".card-toggle")
+        await toggle.wait_for()
+        await self.painted()  # a new card opens by itself
+        if await toggle.get_attribute("aria-expanded") == "false":
+            await toggle.click()
+        return found
 
     async def painted(self) -> None:
         """Wait until what was asked for is drawn, and what follows from it."""

@@ -111,16 +111,6 @@ async def _sees(tab: Tab, text: str | re.Pattern[str]) -> None:
     await expect(tab.page.locator("#log li").filter(has_text=text)).to_have_count(1)
 
 
-async def _card(tab: Tab, card: str) -> Locator:
-    found = tab.page.locator(f"[data-card^='{card}']").first
-    toggle = found.locator(".card-toggle")
-    await toggle.wait_for()
-    await tab.painted()  # a new card opens by itself
-    if await toggle.get_attribute("aria-expanded") == "false":
-        await toggle.click()
-    return found
-
-
 async def _press(tab: Tab, name: str, within: str = "body") -> None:
     await tab.page.locator(within).get_by_role("button", name=name, exact=True).click()
 
@@ -136,10 +126,10 @@ async def _poll(desk: Tab, viewers: tuple[Tab, Tab]) -> None:
     await _fill(desk, title="Which colour first?", options="Red\nNude")
     await _press(desk, "Start", "dialog")
     for tab, choice in zip(viewers, ("Red", "Nude"), strict=True):
-        card = await _card(tab, "poll:")
+        card = await tab.card("poll:")
         await card.get_by_role("button", name=choice).click()
     for tab in viewers:
-        await _within(await _card(tab, "poll:"), "50%")
+        await _within(await tab.card("poll:"), "50%")
 
 
 async def _one_is_left(desk: Tab, ann: Tab, bob: Tab) -> None:
@@ -149,7 +139,7 @@ async def _one_is_left(desk: Tab, ann: Tab, bob: Tab) -> None:
     await _press(desk, "Arm", "dialog")
     await _press(desk, "Start now", "[data-activity=flash]")
     await _press(desk, "Start", "dialog")
-    card, other = await _card(ann, "stock:red"), await _card(bob, "stock:red")
+    card, other = await ann.card("stock:red"), await bob.card("stock:red")
     await card.get_by_role("button", name="Reserve").click()
     await _within(card.locator("[data-reservation]"), "within")
     await _within(other, "Sold out")
@@ -165,7 +155,7 @@ async def _draw(desk: Tab, viewers: tuple[Tab, Tab]) -> None:
     await _press(desk, "Start", "dialog")
     await desk.page.locator("dialog .danger").filter(has_text="Start").click()
     for tab in viewers:
-        card = await _card(tab, "lottery:")
+        card = await tab.card("lottery:")
         await card.get_by_role("button", name="Enter the draw").click()
         await _within(card, "You are in")
 
@@ -174,7 +164,7 @@ async def _drawn(desk: Tab, viewers: tuple[Tab, Tab]) -> None:
     await _press(desk, "Draw now", "[data-activity=lottery]")
     await desk.page.locator("dialog").get_by_role("button", name=re.compile("^Draw")).click()
     for tab in viewers:
-        card = await _card(tab, "lottery:")
+        card = await tab.card("lottery:")
         await card.get_by_role("button", name="Verify in this page").click()
         await _within(card.locator("[data-finding=good]"), "The draw holds")
 
@@ -195,7 +185,6 @@ async def _killed(engine: Served, people: People, viewers: tuple[Tab, Tab]) -> N
         await engine.whole(2)
         os.kill(engine.worker_pids()[worker], signal.SIGKILL)
         giver = await people(f"guest:giver{worker}")
-        await giver.ask("wallet.get")
         await giver.ask("gift.send", key=f"give-{worker}", gift="rose", combo=False)
         for tab in viewers:
             await _sees(tab, re.compile(rf"giver{worker}\s*sent.*Rose"))
