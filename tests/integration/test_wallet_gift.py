@@ -12,7 +12,7 @@ import harness
 from harness import Pair, service
 from liveroom import Op, Plugin
 from liveroom.core.position import Position
-from liveroom.features.wallet import MAX_AMOUNT, SHARDS
+from liveroom.features.wallet import DEMO_MONEY, MAX_AMOUNT, SHARDS
 
 
 COMBO_OVER_MS = 6000
@@ -99,6 +99,40 @@ async def test_wallet_refuses_amounts_that_are_none(worker: harness.Worker, room
     over = await service(worker, room, "wallet.topup", key="over", user=user, amount=1)
     assert over["err"]["code"] == "amount_too_large"
     assert await balance_of(worker, room, user) == MAX_AMOUNT
+
+
+async def test_gift_of_a_guest_is_paid_with_demo_money_given_once(pair: Pair, room: str) -> None:
+    """The first use of a wallet, on whatever worker and however many at once, begins it."""
+    first, second = pair
+    await first.open_room(room)
+    token = f"guest:g-{room}"[:32]
+    guests = [await worker.connect() for worker in (first, second)]
+    for guest in guests:
+        await guest.ask("hello", room=room, token=token)
+
+    answers = await asyncio.gather(
+        *(
+            guests[n % 2].ask("gift.send", key=f"k{n}", gift="rose", n=2, combo=False)
+            for n in range(10)
+        )
+    )
+
+    assert min(answer["balance"] for answer in answers) == DEMO_MONEY - 10 * 200
+    assert await guests[0].ask("wallet.get") == {"balance": DEMO_MONEY - 10 * 200}
+    whole = await guests[1].command("gift.send", key="all", gift="rocket", n=2)
+    assert whole["err"]["code"] == "insufficient_funds"
+    shards = await accounts(first)
+    assert [sum(shard.values()) for shard in shards] == [0] * SHARDS
+
+
+async def test_wallet_that_was_topped_up_is_given_no_demo_money(
+    worker: harness.Worker, room: str
+) -> None:
+    """What the back end puts in is all that is there."""
+    await worker.open_room(room)
+    viewer = await rich(worker, room, f"u-{room}", 5)
+    assert await viewer.ask("wallet.get") == {"balance": 5}
+    assert await viewer.refused("gift.send", key="k", gift="rose") == "insufficient_funds"
 
 
 async def test_gift_beyond_the_balance_is_refused(worker: harness.Worker, room: str) -> None:

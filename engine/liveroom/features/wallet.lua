@@ -14,7 +14,13 @@ local function post(transfer, from, to, amount)
   emit('wallet.posted', {transfer = transfer, from = from, to = to, amount = amount})
 end
 
-ops['wallet.get'] = function(op) return {balance = balance_of(op.d.user)} end
+-- Where there is demo money (`demo`: how much), a wallet that never held any begins with it.
+ops['wallet.get'] = function(op)
+  local d = op.d
+  if not d.demo or call('HEXISTS', key('acc'), d.user) == 1 then return {balance = balance_of(d.user)} end
+  post('topup:demo-money', '~outside', d.user, d.demo)
+  return {balance = d.demo}
+end
 
 ops['wallet.topup'] = function(op)
   local amount = integer(op.d.amount, 'amount', 1, MAX_AMOUNT)

@@ -36,6 +36,7 @@ __all__ = ["MAX_AMOUNT", "SHARDS", "Payments", "Wallet", "shard_of", "transfer_i
 MAX_AMOUNT = 10**13
 """The largest amount and balance, minor units: the script's JSON keeps 14 digits."""
 DEMO_MONEY = 100_000
+"""What a wallet of a server in development begins with, minor units."""
 
 STALE_MS = 10_000
 _RECOVER_EVERY_S = 5.0
@@ -80,6 +81,11 @@ def transfer_id(room: str, user: str, key: str) -> str:
     return hashlib.blake2b(text, digest_size=12).hexdigest()
 
 
+def _look(user: str, demo: int = 0) -> Op:
+    """Return what tells a balance; a wallet that never held any money begins with the demo money."""
+    return Op("wallet.get", user, {"user": user} | ({"demo": demo} if demo else {}))
+
+
 class Wallet(Plugin):
     """Balances, top-ups, and the recovery of payments that were cut off."""
 
@@ -103,7 +109,7 @@ class Wallet(Plugin):
     )
 
     def __init__(self, settings: Settings) -> None:
-        self._dev = settings.dev
+        self._demo = DEMO_MONEY if settings.dev else 0
 
     async def start(self, engine: Engine) -> None:
         """Begin looking for payments that were cut off."""
@@ -119,10 +125,7 @@ class Wallet(Plugin):
     @command("wallet.get", Empty)
     async def get(self, call: Call[Empty]) -> Any:
         """Return the sender's balance: `{balance}` in minor units."""
-        if self._dev:  # guests get demo money, once
-            body = {"user": call.user, "amount": DEMO_MONEY}
-            await self._submit(Op("wallet.topup", call.user, body, "demo-money", "demo"))
-        return await self._submit(Op("wallet.get", call.user, {"user": call.user}))
+        return await self._submit(_look(call.user, self._demo))
 
     @command("wallet.topup", Topup, role=Role.SERVICE, surfaces=(Surface.SERVICE,), keyed=True)
     async def topup(self, call: Call[Topup]) -> Any:
@@ -140,7 +143,7 @@ class Wallet(Plugin):
     async def of(self, call: Call[WalletOf]) -> Any:
         """Return a user's balance: `{balance}`."""
         expect_any_room(call)
-        return await self._submit(Op("wallet.get", call.body.user, {"user": call.body.user}))
+        return await self._submit(_look(call.body.user))
 
     async def _submit(self, op: Op, *, durable: bool = False) -> bytes:
         return await self._engine.submit(shard_of(op.user), op, durable=durable)
@@ -151,6 +154,7 @@ class Payments:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._demo = DEMO_MONEY if engine.settings.dev else 0
 
     async def pay(self, call: Call[Any], amount: int, op: Op) -> bytes:
         """Hold the amount, have the room do `op`, settle; return the room's reply.
@@ -176,6 +180,8 @@ class Payments:
             "key": call.key,
             "digest": call.digest,
         }
+        if self._demo:  # not within the hold: its refusal would take the money back
+            await self._engine.submit(shard, _look(call.user, self._demo))
         held = await self._engine.submit(shard, Op("wallet.hold", call.user, hold), durable=True)
         if held[:1] != b"+":
             raise refusal(held)

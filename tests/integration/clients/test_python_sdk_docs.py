@@ -39,7 +39,6 @@ async def test_sdk_docs_viewer_is_short_and_sees_the_room(
     try:
         await bob.event("danmaku", text="hello")
         await bob.ask("danmaku.send", text="hi ada")
-        await bob.ask("wallet.get")
         await bob.ask("gift.send", key="k", gift="rose", n=2)
         wanted = {
             "ada: hello",
