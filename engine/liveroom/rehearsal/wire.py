@@ -1,7 +1,9 @@
 """The viewers' end of a WebSocket, cheap enough for hundreds of them beside the engine (layer 9).
 
 A line hands on every message as bytes and decodes nothing: most of an audience looks only at the
-messages that begin with a reply.
+messages that begin with a reply. It is no second SDK: `liveroom_client` decodes all that comes and
+comes back by itself, where a rehearsal must count a lost connection; and it stands on the engine's
+wire, so that the engine cannot stand on it (the import contracts).
 """
 
 from __future__ import annotations
