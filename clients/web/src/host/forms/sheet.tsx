@@ -61,7 +61,7 @@ function SheetDialog({ what }: { what: Opened }) {
     try {
       await send(order);
     } catch (error) {
-      if (!clashed(order, error)) return wordsOf(error);
+      if (!(await clashed(order, error))) return wordsOf(error);
       close();
       return undefined;
     }

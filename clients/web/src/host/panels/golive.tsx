@@ -1,6 +1,6 @@
 /** Going live: a room that is not open yet. */
 
-import { clashed, send } from "../act";
+import { send } from "../act";
 import { faceOf, OPEN } from "../activities/setup";
 import { wordsOf } from "../errors";
 import { Form } from "../forms/form";
@@ -11,12 +11,11 @@ import { t } from "../texts";
 /** The form that opens the room, or word that a host has to. */
 export function GoLive({ room }: { room: RoomState | undefined }) {
   const open = async (d: Record<string, unknown>): Promise<string | undefined> => {
-    const order = { op: OPEN.op, d };
     try {
-      await send(order);
+      await send({ op: OPEN.op, d });
       return undefined;
     } catch (error) {
-      return clashed(order, error) ? undefined : wordsOf(error);
+      return wordsOf(error);
     }
   };
   return (

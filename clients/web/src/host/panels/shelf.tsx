@@ -26,7 +26,7 @@ const leaving = signal<ReadonlySet<string>>(new Set());
 
 /** The panel. */
 export function Shelf() {
-  const shelf = state<ShelfState>("shelf").value ?? { items: [], pinned: null };
+  const shelf = shown();
   useEffect(() => {
     void readCounts();
     const timer = setInterval(() => void readCounts(), 10_000);
@@ -55,12 +55,19 @@ async function readCounts(): Promise<void> {
   if (found) counts.value = new Map(found.items.map((row) => [row.item, row]));
 }
 
-function order(shelf: ShelfState, id: string, to: number): void {
-  const items = shelf.items.filter((other) => other !== id);
-  items.splice(to, 0, id);
-  if (items.join() !== shelf.items.join()) {
-    void run({ op: "shelf.order", d: { items }, sees: "shelf", name: t("shelf") });
-  }
+function shown(): ShelfState {
+  return state<ShelfState>("shelf").value ?? { items: [], pinned: null };
+}
+
+/** Put an item to another place; `to` is told the one that it has when the order's turn has come. */
+function move(id: string, to: (at: number) => number): void {
+  const d = (): object => {
+    const before = shown().items;
+    const items = before.filter((other) => other !== id);
+    items.splice(Math.max(0, to(before.indexOf(id))), 0, id);
+    return { items };
+  };
+  void run({ op: "shelf.order", d, sees: "shelf", name: t("shelf") });
 }
 
 function Row({ id, at, shelf }: { id: string; at: number; shelf: ShelfState }) {
@@ -70,7 +77,7 @@ function Row({ id, at, shelf }: { id: string; at: number; shelf: ShelfState }) {
   const pinned = shelf.pinned === id;
   const drop = (event: Event): void => {
     event.preventDefault();
-    if (dragged.value) order(shelf, dragged.value, at);
+    if (dragged.value && dragged.value !== id) move(dragged.value, () => at);
     dragged.value = undefined;
   };
   return (
@@ -103,8 +110,8 @@ function Row({ id, at, shelf }: { id: string; at: number; shelf: ShelfState }) {
         <Button icon="pin" role="assistant" op="shelf.pin" pressed={pinned} onClick={() => void pin(pinned ? null : id, shelf.pinned)}>
           {pinned ? t("unpin") : t("pin")}
         </Button>
-        <Button tone="quiet" icon="up" role="assistant" label={t("up", { what: title })} off={at === 0 ? "↑" : undefined} onClick={() => order(shelf, id, at - 1)} />
-        <Button tone="quiet" icon="down" role="assistant" label={t("down", { what: title })} off={at === shelf.items.length - 1 ? "↓" : undefined} onClick={() => order(shelf, id, at + 1)} />
+        <Button tone="quiet" icon="up" role="assistant" label={t("up", { what: title })} off={at === 0 ? "↑" : undefined} onClick={() => move(id, (now) => now - 1)} />
+        <Button tone="quiet" icon="down" role="assistant" label={t("down", { what: title })} off={at === shelf.items.length - 1 ? "↓" : undefined} onClick={() => move(id, (now) => now + 1)} />
         <Button tone="quiet" icon="edit" role="host" label={t("editItem", { what: title })} onClick={() => edit(item)} />
         <Button tone="quiet" icon="close" role="host" label={`${t("remove")} ${title}`} onClick={() => remove(item)} />
       </div>
@@ -149,10 +156,11 @@ function SkuRow({ item, sku }: { item: Item; sku: Sku }) {
 }
 
 async function pin(item: string | null, before: string | null): Promise<void> {
-  const answer = await run({ op: "shelf.pin", d: { item }, sees: "shelf", name: t("explaining") });
+  const wants = { pinned: item };
+  const answer = await run({ op: "shelf.pin", d: { item }, sees: "shelf", name: t("explaining"), wants });
   if (!answer) return;
   const title = item && state<Item>(`item:${item}`).value?.title;
-  const back = (): void => void run({ op: "shelf.pin", d: { item: before } });
+  const back = (): void => void run({ op: "shelf.pin", d: { item: before }, changes: "shelf" });
   done(title ? t("pinned", { what: title }) : t("unpinned"), back);
 }
 
@@ -168,7 +176,7 @@ function remove(item: Item): void {
   };
   show(false);
   const act = async (): Promise<void> => {
-    await run({ op: "shelf.remove", d: { item: item.item } });
+    await run({ op: "shelf.remove", d: { item: item.item }, changes: "shelf" });
     show(true);
   };
   later(t("removing", { what: item.title }), () => void act(), () => show(true));
