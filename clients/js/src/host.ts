@@ -49,8 +49,34 @@ export class SideRoom {
 
 /** A connection to `/control`: everything of a viewer's, and the hosts' commands. */
 export class HostRoom extends LiveRoom {
+  /** What was asked for by a `….watch`, by room: it is sent to a connection, not to a client. */
+  readonly #watched = new Map<string, Set<string>>();
+
   constructor(options: Omit<LiveOptions, "url"> & { url?: string }) {
     super({ ...options, url: options.url ?? "/control" });
+    this.on("sdk.greeting", () => this.#watchAgain(options.room));
+  }
+
+  /** As that of `LiveRoom`; a `….watch` is said again on every new connection. */
+  override ask<R = Record<string, Unknown>>(
+    op: string,
+    d: object = {},
+    options: AskOptions = {},
+  ): Promise<R> {
+    const asked = super.ask<R>(op, d, options);
+    if (!op.endsWith(".watch")) return asked;
+    return asked.then((answer) => {
+      const { watching } = answer as { watching?: boolean };
+      const ops = this.#watched.get(options.room ?? this.state.room) ?? new Set();
+      this.#watched.set(options.room ?? this.state.room, ops);
+      if (watching) ops.add(op);
+      else ops.delete(op);
+      return answer;
+    });
+  }
+
+  #watchAgain(room: string): void {
+    for (const op of this.#watched.get(room) ?? []) this.ask(op, { on: true }, { room }).catch(() => {});
   }
 
   // Further rooms.
@@ -60,6 +86,7 @@ export class HostRoom extends LiveRoom {
     if (this.session.hasRoom(room))
       return Promise.reject(new LiveError("already_done", `this connection is in ${room} already`));
     const emitter = new Emitter();
+    emitter.on("sdk.greeting", () => this.#watchAgain(room));
     this.emitters.set(room, emitter);
     this.tokens.set(room, token);
     return new Promise((resolve, reject) => {
@@ -89,6 +116,7 @@ export class HostRoom extends LiveRoom {
     this.emitters.get(room)?.end(new LiveError("closed", "the room was left"));
     this.emitters.delete(room);
     this.tokens.delete(room);
+    this.#watched.delete(room);
   }
 
   // The room.
@@ -126,7 +154,7 @@ export class HostRoom extends LiveRoom {
     return this.ask("notice.set", { text, ...more }, options);
   }
 
-  /** Be sent the room's figures once a second, as the event `stats`; to be asked again after a reconnect. */
+  /** Be sent the room's figures once a second, as the event `stats`. */
   watchStats(on = true): Promise<{ watching: boolean }> {
     return this.ask("stats.watch", { on });
   }

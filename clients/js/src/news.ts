@@ -32,6 +32,7 @@ export class News {
   greet(track: RoomTrack, greeting: Greeting, before: () => void = () => {}): void {
     const changes = track.greet(greeting);
     before();
+    this.emit(track, "sdk.greeting", greeting);
     if (!greeting.resumed) this.emit(track, "sdk.reset", greeting);
     for (const change of changes) this.#tell(track, change);
   }

@@ -120,6 +120,7 @@ export interface GiftBody {
 export interface EventBodies {
   "sdk.status": LiveState;
   "sdk.state": StateChange;
+  "sdk.greeting": Greeting;
   "sdk.reset": Greeting;
   "sdk.raw": Item;
   "sdk.error": { readonly error: Error };

@@ -21,7 +21,7 @@ class HostClient(StaffCommands, LiveClient):
     __slots__ = ("_watched",)
 
     def _made(self) -> None:
-        self._watched: set[str] = set()
+        self._watched: set[tuple[str, str]] = set()
         self.on("sdk.greeting", self._watch_again)
 
     async def ask(
@@ -34,13 +34,16 @@ class HostClient(StaffCommands, LiveClient):
         room: str | None = None,
         timeout_s: float | None = None,
     ) -> Answer:
-        """Send any command and return the reply's `d`; see LiveClient."""
+        """Send any command and return the reply's `d`; see LiveClient.
+
+        A `….watch` is said again on every new connection.
+        """
         answer = await LiveClient.ask(
             self, op, d, key=key, if_version=if_version, room=room, timeout_s=timeout_s
         )
-        if op == "stats.watch":
-            named = room or self._session.lobby.main.room
-            (self._watched.add if answer.get("watching") else self._watched.discard)(named)
+        if op.endswith(".watch"):
+            watch = (room or self._session.lobby.main.room, op)
+            (self._watched.add if answer.get("watching") else self._watched.discard)(watch)
         return answer
 
     async def join_room(self, room: str, *, token: Token = "") -> HostedRoom:
@@ -61,7 +64,7 @@ class HostClient(StaffCommands, LiveClient):
 
     async def leave_room(self, room: str) -> None:
         """Follow a room no longer."""
-        self._watched.discard(room)
+        self._watched = {watch for watch in self._watched if watch[0] != room}
         self._session.lobby.leave(room)
 
     def room(self, room: str) -> HostedRoom:
@@ -74,8 +77,9 @@ class HostClient(StaffCommands, LiveClient):
 
     def _watch_again(self, greeting: Greeting) -> None:
         """The figures are sent to a connection, not to a client."""
-        if greeting.room in self._watched:
-            self._session.tell("stats.watch", {"on": True}, greeting.room)
+        for room, op in self._watched:
+            if room == greeting.room:
+                self._session.tell(op, {"on": True}, room)
 
 
 class HostedRoom(StaffCommands):

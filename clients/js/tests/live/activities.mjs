@@ -85,6 +85,8 @@ await ann.cart("lip", "red", 2);
 assert.equal((await ann.rank("likes")).board, "likes");
 await boss.watchStats();
 assert.ok("online" in (await boss.once("stats")));
+await please("move", { user: "boss" });
+assert.ok("online" in (await boss.once("stats"))); // watched again, on the next connection
 await boss.notice("Back in five minutes");
 await until(bob, () => bob.state.states.get("notice")?.text === "Back in five minutes");
 

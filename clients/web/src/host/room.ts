@@ -43,7 +43,7 @@ export function onBegin(act: () => void): void {
   beginnings.push(act);
 }
 
-/** Say what to do with every connection that stands: what is not resumed has to be asked for. */
+/** Say what to do with every greeting, resumed or not: what is not resumed has to be asked for. */
 export function onLive(act: () => void): void {
   returns.push(act);
 }
@@ -56,6 +56,9 @@ export async function enter(room: string, withToken: string): Promise<void> {
   live = own;
   own.on("sdk.status", (state: LiveState) => follow(own, state));
   own.on("sdk.state", ({ key, value }: { key: string; value: unknown }) => set(key, value));
+  own.on("sdk.greeting", () => {
+    if (own === live) for (const act of returns) act();
+  });
   own.on("sdk.reset", () => begin(own));
   for (const [event, heard] of listeners) own.on(event, heard as never);
   try {
@@ -79,7 +82,6 @@ export function leave(): void {
 
 function follow(own: HostRoom, state: LiveState): void {
   if (own !== live) return;
-  const before = link.value.status;
   link.value = {
     status: state.status,
     ...(state.retryAt ? { retryAt: state.retryAt } : {}),
@@ -92,7 +94,6 @@ function follow(own: HostRoom, state: LiveState): void {
   if (state.status === "ended") refused.value ??= reasonOf(undefined, state);
   if (state.status !== "live") return;
   me.value = { user: state.user, name: state.name, role: state.role as Role, room: state.room };
-  if (before !== "live") for (const act of returns) act();
 }
 
 function begin(own: HostRoom): void {
