@@ -424,6 +424,13 @@ async def test_audit_leaves_no_trace_in_a_room_that_is_not_there(
 
 # The trail.
 
+BOTH_WAYS = {"after": "1-1", "before": "2-1"}
+
+
+def before_of(entries: list[dict[str, str]]) -> str:
+    """Return where to go on backwards; from the end at first."""
+    return entries[-1]["id"] if entries else ""
+
 
 async def test_audit_reads_the_trail_page_by_page(quick: harness.Worker, room: str) -> None:
     """Who did what and how it ended, each entry chained to the one before."""
@@ -448,6 +455,11 @@ async def test_audit_reads_the_trail_page_by_page(quick: harness.Worker, room: s
     assert {row["user"] for row in told} == {"host"}
     assert [row.get("code") for row in told] == [None] * 5 + ["version_conflict"]
 
+    backwards: list[dict[str, str]] = []
+    while page := (await host.ask("audit.read", limit=4, before=before_of(backwards)))["entries"]:
+        backwards += page
+    assert backwards == entries[::-1]
+
 
 async def test_audit_commands_are_for_hosts(slow: harness.Worker, room: str) -> None:
     """Moderators and viewers are refused; so are odd bodies. Reading leaves no entry."""
@@ -459,7 +471,7 @@ async def test_audit_commands_are_for_hosts(slow: harness.Worker, room: str) -> 
         assert await viewer.refused(op) == "unknown_op"
         assert await moderator.refused(op) == "forbidden"
         await host.ask(op)
-    for d in ({"limit": 0}, {"limit": 201}, {"after": "-"}, {"after": "1-1 "}):
+    for d in ({"limit": 0}, {"limit": 201}, {"after": "-"}, {"after": "1-1 "}, BOTH_WAYS):
         assert await host.refused("audit.read", **d) == "bad_request", d
     assert len((await host.ask("audit.read"))["entries"]) == 1
 

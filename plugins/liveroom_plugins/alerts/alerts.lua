@@ -110,10 +110,18 @@ ops['alert.ack'] = function(op)
   fail('not_found', 'there is no alert ' .. op.d.alert .. ' now')
 end
 
+-- How an alert stands is not kept: what is kept of it tells.
+local function with_status(alerts)
+  for _, alert in ipairs(alerts) do
+    alert.status = alert.ended_ms and 'resolved' or alert.ack and 'acknowledged' or 'raised'
+  end
+  return list(alerts)
+end
+
 ops['alert.list'] = function()
   local past = {}
   for i, text in ipairs(call('LRANGE', key('alerts:past'), 0, -1)) do past[i] = cjson.decode(text) end
-  return {live = list(all_live()), past = list(past)}
+  return {live = with_status(all_live()), past = with_status(past)}
 end
 
 due['alert.stale'] = function(name)
@@ -129,7 +137,7 @@ end)
 -- Staff that comes in is shown what is raised.
 own.alerts = function(_, op)
   if not STAFF_ROLES[op.d.role] then return nil end
-  return list(all_live()) or '[]'
+  return with_status(all_live()) or '[]'
 end
 
 checks.alerts = function(report)

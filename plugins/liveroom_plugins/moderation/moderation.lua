@@ -2,7 +2,7 @@
 --   `mod`         hash  rev: grows with every sanction; held, pages: how many there ever were; mode: JSON of the
 --                 state `mod`
 --   `mod:mute`, `mod:ban`, `mod:shadow`
---                 hash  user -> JSON {user, until_ms (0: for good), by, rank, reason?, at_ms}; it holds for whoever is
+--                 hash  user -> JSON {user, name?, until_ms (0: for good), by, rank, reason?, at_ms}; it holds for whoever is
 --                 of a lower rank. Timers of the same names, id the user
 --   `mod:held`    hash  id -> JSON {id, op, body, kind, user, name, role, level, text, rules, at_ms, until_ms};
 --                 timer `mod.expire`, id the same
@@ -56,7 +56,7 @@ local function impose(what, op)
   if d.user == op.u then fail('forbidden', 'nobody does that to themselves') end
   expect_higher(what, op)
   local till = d.seconds > 0 and now + d.seconds * 1000 or 0
-  local row = {user = d.user, until_ms = till, by = op.u, rank = d.rank, reason = d.reason, at_ms = now}
+  local row = {user = d.user, name = d.name, until_ms = till, by = op.u, rank = d.rank, reason = d.reason, at_ms = now}
   write('HSET', key('mod:' .. what), d.user, cjson.encode(row))
   if till > 0 then at('mod.' .. what, d.user, till) else cancel('mod.' .. what, d.user) end
   if FOR_ALL[what] then emit(FOR_ALL[what], {user = d.user, until_ms = till, by = op.u}) end

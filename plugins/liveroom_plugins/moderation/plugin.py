@@ -149,7 +149,7 @@ class Moderation(Plugin):
     @command("mod.mute", Mute, role=Role.MODERATOR, surfaces=HOST_SURFACES)
     def mute(self, call: Call[Mute]) -> Commit:
         """Let a user not speak for a while; returns `{user, until_ms}`."""
-        return _commit(call)
+        return _commit(call, **_name_of(call))
 
     @command("mod.unmute", OfUser, role=Role.MODERATOR, surfaces=HOST_SURFACES)
     def unmute(self, call: Call[OfUser]) -> Commit:
@@ -159,7 +159,7 @@ class Moderation(Plugin):
     @command("mod.ban", Ban, role=Role.MODERATOR, surfaces=HOST_SURFACES)
     def ban(self, call: Call[Ban]) -> Commit:
         """Send a user away who may not come back; returns `{user, until_ms}`, 0: for good."""
-        return _commit(call)
+        return _commit(call, **_name_of(call))
 
     @command("mod.unban", OfUser, role=Role.MODERATOR, surfaces=HOST_SURFACES)
     def unban(self, call: Call[OfUser]) -> Commit:
@@ -174,7 +174,7 @@ class Moderation(Plugin):
     @command("mod.shadow", Ban, role=Role.MODERATOR, surfaces=HOST_SURFACES)
     def shadow(self, call: Call[Ban]) -> Commit:
         """Have a user's messages shown to that user alone; returns `{user, until_ms}`."""
-        return _commit(call)
+        return _commit(call, **_name_of(call))
 
     @command("mod.unshadow", OfUser, role=Role.MODERATOR, surfaces=HOST_SURFACES)
     def unshadow(self, call: Call[OfUser]) -> Commit:
@@ -231,10 +231,16 @@ class Moderation(Plugin):
         return answer | {"packs": self.library.versions, "problem": self.library.problem}
 
 
-def _commit(call: Call[Any]) -> Commit:
+def _commit(call: Call[Any], **more: Any) -> Commit:
     """Return the operation of a command's own name; the script knows how high its sender is."""
-    d = given(call.body) | {"rank": call.role.rank}
+    d = given(call.body) | {"rank": call.role.rank} | more
     return Commit(call.op, d, durable=True, idempotent=True)
+
+
+def _name_of(call: Call[Any]) -> dict[str, str]:
+    """Return the name of whom a command is about, if this worker serves them."""
+    here = call.room.of_user(call.body.user)
+    return {"name": here[0].claims.name} if here else {}
 
 
 def _close(room: RoomHandle, row: dict[str, Any]) -> None:

@@ -61,7 +61,8 @@ async def test_alerts_are_raised_acknowledged_resolved_and_kept(
             11, 10, "shop.n is 11, the limit is 10",
         )  # fmt: skip
         late = await shop.workers[0].control(room, "mod2", "moderator")
-        assert [alert["alert"] for alert in late.hello["own"]["alerts"]] == ["a1"]
+        (raised,) = late.hello["own"]["alerts"]
+        assert (raised["alert"], raised["status"]) == ("a1", "raised")
         seen = await mod.ask("alert.ack", alert="a1")
         again = await late.ask("alert.ack", alert="a1")
         await shop.show(3)
@@ -77,7 +78,7 @@ async def test_alerts_are_raised_acknowledged_resolved_and_kept(
     assert (resolved["reason"], resolved["value"]) == ("cleared", 3)
     assert resolved["ended_ms"] > resolved["since_ms"]
     assert listed["live"] == []
-    assert [alert["alert"] for alert in listed["past"]] == ["a1"]
+    assert [(alert["alert"], alert["status"]) for alert in listed["past"]] == [("a1", "resolved")]
     assert (listed["rules"], listed["problem"]) == (1, "")
     names = [status for _, status in statuses(mod)]
     assert names == ["raised", "acknowledged", "resolved", "raised"]

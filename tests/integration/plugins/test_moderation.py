@@ -80,6 +80,8 @@ async def test_moderation_mute_holds_on_every_worker_until_it_is_over(
     for client in (ann, bob):
         assert (await say(client, "hello"))["err"]["code"] == "muted"
         assert await client.refused("qa.ask", text="why?") == "muted"
+    (row,) = (await host.ask("mod.list"))["mute"]
+    assert (row["user"], row["name"], row["reason"]) == ("ann", ann.hello["name"], "rude")
     await check(first, room)
 
     await pass_time(pair, room, 61_000)

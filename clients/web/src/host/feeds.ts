@@ -116,17 +116,10 @@ function take(alert: Alert): void {
   alerts.value = [alert, ...others].slice(0, 100);
 }
 
-/** A list tells how an alert stands by what it has. */
-function standing(alert: Alert): Alert {
-  const status = alert.ended_ms ? "resolved" : alert.ack ? "acknowledged" : "raised";
-  return { ...alert, status };
-}
-
 async function readAlerts(): Promise<void> {
   const found = await look<{ live: Alert[]; past: Alert[] }>("alert", "alert.list");
   if (!found) return;
   alerts.value = [...found.live, ...found.past]
-    .map(standing)
     .sort((a, b) => b.since_ms - a.since_ms)
     .slice(0, 100);
 }
@@ -138,7 +131,7 @@ onBegin(() =>
     held.value = [];
     questions.value = [];
     sanctions.value = { mute: [], ban: [], shadow: [] };
-    alerts.value = (own<Alert[]>("alerts") ?? []).map(standing);
+    alerts.value = own<Alert[]>("alerts") ?? [];
     broken.value = [];
   }),
 );

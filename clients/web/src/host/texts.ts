@@ -163,7 +163,8 @@ const TEXTS = {
   show_done: ["done", "已完成"],
   // Records.
   trail: ["Audit trail", "操作记录"],
-  trailHelp: ["The last fifty commands of hosts, moderators and assistants.", "主播、场控、助理的最近五十条操作。"],
+  trailHelp: ["What hosts, moderators and assistants have done, the newest first.", "主播、场控、助理的操作,最新的在前。"],
+  older: ["Show older ones", "显示更早的"],
   nothingDone: ["Nothing was done yet.", "暂无操作。"],
   when: ["When", "时间"],
   who: ["Who", "操作人"],

@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 
 from liveroom.auth.claims import Role
 from liveroom.config import Settings
-from liveroom.errors import ConfigError
+from liveroom.errors import CommandError, ConfigError
 from liveroom.features.auditor.examiner import Examiner, Findings
 from liveroom.features.room import HOST_SURFACES
 from liveroom.features.shards import SHARDS
@@ -41,9 +41,13 @@ Row = dict[str, Any]
 
 
 class ReadTrail(Body, frozen=True, kw_only=True):
-    """Which page of the trail: the entries after one, oldest first."""
+    """Which page of the trail: after an entry, oldest first, or before one, newest first.
+
+    An empty `before` is the end of the trail.
+    """
 
     after: Annotated[str, Meta(pattern=r"^[0-9]{1,15}-[0-9]{1,10}$(?!\n)")] | None = None
+    before: Annotated[str, Meta(pattern=r"^(?:[0-9]{1,15}-[0-9]{1,10})?$(?!\n)")] | None = None
     limit: Annotated[int, Meta(ge=1, le=MAX_PAGE)] = 50
 
 
@@ -186,8 +190,11 @@ class Auditor(Plugin):
     @command("audit.read", ReadTrail, role=Role.HOST, surfaces=HOST_SURFACES)
     async def read(self, call: Call[ReadTrail]) -> Result:
         """Read the room's trail; returns `{entries: [{id, e, h}], head}`."""
-        page = {"after": call.body.after or "", "limit": call.body.limit}
-        reply = await call.room.submit(Op("sys.trail", call.user, page))
+        after, before, limit = call.body.after, call.body.before, call.body.limit
+        if after is not None and before is not None:
+            raise CommandError("bad_request", "expected after or before, came both")
+        page = {"after": after or ""} if before is None else {"before": before}
+        reply = await call.room.submit(Op("sys.trail", call.user, page | {"limit": limit}))
         if reply[:1] != b"+":
             raise refusal(reply)
         answer: Row = orjson.loads(reply[1:])

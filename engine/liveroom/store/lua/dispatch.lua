@@ -177,10 +177,15 @@ local function part_json(part, ...)
   if value ~= nil then return json(value) end
 end
 
--- The entries of the trail after one, oldest first, as stored: the chain is checked on the text.
+-- Entries of the trail as stored, for the chain is checked on the text: after one the oldest first, or
+-- `before` one ('': the end) the newest first.
 ops['sys.trail'] = function(op)
-  local rows = {}
-  local entries = call('XRANGE', key('trail'), op.d.after ~= '' and '(' .. op.d.after or '-', '+', 'COUNT', op.d.limit)
+  local rows, entries, d = {}, nil, op.d
+  if d.before then
+    entries = call('XREVRANGE', key('trail'), d.before ~= '' and '(' .. d.before or '+', '-', 'COUNT', d.limit)
+  else
+    entries = call('XRANGE', key('trail'), d.after ~= '' and '(' .. d.after or '-', '+', 'COUNT', d.limit)
+  end
   for _, entry in ipairs(entries) do
     rows[#rows + 1] = {id = entry[1], e = entry[2][2], h = entry[2][4]}
   end

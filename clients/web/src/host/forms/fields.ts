@@ -1,5 +1,6 @@
 /** Forms as data: what is asked, in which limits, and what of it goes over the wire. */
 
+import { minor } from "../../shared/format";
 import type { Role } from "../room";
 import { type Pair, say } from "../say";
 import { t } from "../texts";
@@ -135,12 +136,6 @@ function wire(field: Field, value: Value): unknown {
   if (field.kind === "whole") return Number(text);
   if (field.kind === "money") return minor(text);
   return field.kind === "lines" ? lines(text) : text;
-}
-
-/** "59.9" -> 5990. Digits are moved, not multiplied: 0.07 has no exact half. */
-export function minor(text: string): number {
-  const [whole = "0", part = ""] = text.split(".");
-  return Number(whole || "0") * 100 + Number(part.padEnd(2, "0"));
 }
 
 /** 5990 -> "59.90". */

@@ -47,6 +47,7 @@ function Held({ row, op, what }: { row: Sanction; op: string; what: string }) {
   const end = row.until_ms > now() + 86_400_000 * 2 || !row.until_ms;
   return (
     <li class="sanction">
+      {row.name && <b>{row.name} </b>}
       <code>{row.user}</code>{" "}
       {end ? t("forGood") : t("until", { at: hour(row.until_ms) })}
       {row.reason && ` · ${row.reason}`}

@@ -5,7 +5,7 @@ import { useEffect } from "preact/hooks";
 import { look } from "../act";
 import { Button, roleText } from "../button";
 import { wordsOf } from "../errors";
-import { now, onBegin, type Role } from "../room";
+import { onBegin, type Role } from "../room";
 import { moment } from "../shown";
 import { t } from "../texts";
 
@@ -19,10 +19,15 @@ interface Entry {
   code?: string;
 }
 
+/** The newest first. */
 const entries = signal<readonly Entry[]>([]);
-const SHOWN = 50;
+/** Whether there are older ones. */
+const more = signal(false);
+const PAGE = 50;
+const NEWS = 200;
+const KEPT = 1000;
 const EVERY_MS = 4_000;
-const FIRST_BACK_MS = 600_000;
+let reading = false;
 
 onBegin(() => (entries.value = []));
 
@@ -43,6 +48,11 @@ export function Trail() {
       </header>
       <p class="help">{t("trailHelp")}</p>
       {entries.value.length === 0 ? <p class="empty">{t("nothingDone")}</p> : <Table />}
+      {more.value && (
+        <Button tone="quiet" onClick={() => void alone(readOlder)}>
+          {t("older")}
+        </Button>
+      )}
     </section>
   );
 }
@@ -95,35 +105,37 @@ function brief(d: Record<string, unknown> | undefined): string {
   return text.length > 160 ? `${text.slice(0, 160)}…` : text;
 }
 
-/**
- * Read what is new. The trail is read oldest first, so the newest are looked for from a time on,
- * which is put farther back until there are enough of them or nothing is before.
- */
+/** Read what is new; at first the newest page. */
 async function read(): Promise<void> {
-  const newest = entries.value[0];
-  const found = newest ? await all(newest.id) : await lastOnes();
-  entries.value = [...found.reverse(), ...entries.value].slice(0, SHOWN);
+  await alone(entries.value.length === 0 ? readOlder : readNews);
 }
 
-async function lastOnes(): Promise<Entry[]> {
-  for (let back = FIRST_BACK_MS; back < 86_400_000 * 30; back *= 12) {
-    const found = await all(`${Math.max(0, Math.round(now() - back))}-0`);
-    if (found.length >= SHOWN) return found;
-    if (back * 12 >= 86_400_000 * 30) return found;
-  }
-  return [];
+/** Do one reading at a time: two would bring the same entries. */
+async function alone(act: () => Promise<void>): Promise<void> {
+  if (reading) return;
+  reading = true;
+  await act().finally(() => (reading = false));
 }
 
-async function all(after: string): Promise<Entry[]> {
-  const found: Entry[] = [];
-  let from = after;
-  for (let page = 0; page < 20; page++) {
-    type Page = { entries: { id: string; e: string }[] };
-    const answer = await look<Page>("audit", "audit.read", { after: from, limit: 200 });
-    const rows = answer?.entries ?? [];
-    found.push(...rows.map(({ id, e }) => ({ ...(JSON.parse(e) as Entry), id })));
-    if (rows.length < 200) break;
-    from = rows.at(-1)!.id;
-  }
-  return found;
+async function readNews(): Promise<void> {
+  let found: Entry[] | undefined;
+  do {
+    found = await page({ after: entries.value[0]?.id, limit: NEWS });
+    const all = [...(found ?? []).reverse(), ...entries.value];
+    entries.value = all.slice(0, KEPT);
+    if (all.length > KEPT) more.value = true;
+  } while (found?.length === NEWS);
+}
+
+async function readOlder(): Promise<void> {
+  const found = await page({ before: entries.value.at(-1)?.id ?? "", limit: PAGE });
+  if (!found) return;
+  entries.value = [...entries.value, ...found];
+  more.value = found.length === PAGE;
+}
+
+async function page(which: object): Promise<Entry[] | undefined> {
+  type Page = { entries: { id: string; e: string }[] };
+  const answer = await look<Page>("audit", "audit.read", which);
+  return answer?.entries.map(({ id, e }) => ({ ...(JSON.parse(e) as Entry), id }));
 }
