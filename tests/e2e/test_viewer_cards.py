@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import harness
-from e2e.browser import PHONE, OpenTab, Tab
+from e2e.browser import PHONE, OpenTab
 from liveroom_plugins.coupons import Coupons
 from liveroom_plugins.redpackets import RedPackets
 
@@ -20,17 +20,6 @@ if TYPE_CHECKING:
 PLUGINS = (Coupons, RedPackets)
 
 pytestmark = pytest.mark.timeout(120)
-
-
-async def _open(tab: Tab, card: str) -> Locator:
-    """Return a card, opened if it was shut."""
-    found = tab.page.locator(f"[data-card^='{card}']")
-    toggle = found.locator(".card-toggle")
-    await toggle.wait_for()
-    await tab.painted()  # a new card opens by itself
-    if await toggle.get_attribute("aria-expanded") == "false":
-        await toggle.click()
-    return found
 
 
 async def _text(found: Locator, text: str | re.Pattern[str]) -> None:
@@ -68,7 +57,7 @@ async def test_viewer_card_flash_sale_is_honest_to_the_last_unit(
     sale: dict[str, Any] = {"sale": "s1", "sku": "red", "price": 5900, "total": 2, "hold_s": 60}
     await host.ask("flash.arm", key="a", **sale, starts_in_s=0)
 
-    card = await _open(tab, "stock:red")
+    card = await tab.card("stock:red")
     await _text(card, "¥59.00")
     await _units(card, 2, 0, 0)
     await card.get_by_role("button", name="Reserve").click()
@@ -102,7 +91,7 @@ async def test_viewer_card_poll_shows_bars_to_all(
     tab = await open_tab("ann", locale="zh-CN", **PHONE)
     options = ["面条", "米饭"]
     await host.ask("poll.open", key="p", poll="p", title="吃什么?", options=options)
-    card = await _open(tab, "poll:p")
+    card = await tab.card("poll:p")
     await card.get_by_role("button", name="米饭").click()
     await _text(card, "1 人已投票")
     await _text(card.locator(".option").nth(1), "100%")
@@ -111,7 +100,7 @@ async def test_viewer_card_poll_shows_bars_to_all(
     await voter.ask("poll.vote", poll="p", options=[0])
     await _text(card.locator(".option").nth(0), "50%")
     await tab.page.reload()
-    card = await _open(tab, "poll:p")
+    card = await tab.card("poll:p")
     await _text(card, "2 人已投票")
     await host.ask("poll.close", poll="p")
     await _text(card, "投票结果")
@@ -133,7 +122,7 @@ async def test_viewer_card_draw_is_verified_in_the_page(
     await host.ask(
         "lottery.open", key="l", lottery="l1", title="Draw", prizes=prizes, seconds=0, claim_s=60
     )
-    card = await _open(tab, "lottery:l1")
+    card = await tab.card("lottery:l1")
     await card.get_by_role("button", name="Enter the draw").click()
     await _text(card, "You are in")
     for n in range(3):
@@ -172,14 +161,14 @@ async def test_viewer_card_coupon_and_red_packet_are_taken_once(
     tab = await open_tab("carla", locale="en-US", **PHONE)
     drop: dict[str, Any] = {"drop": "d1", "title": "Welcome", "quota": 1, "kind": "amount"}
     await host.ask("coupon.drop", key="d", **drop, value=1000, min_spend=5000, valid_s=3600)
-    card = await _open(tab, "coupon:d1")
+    card = await tab.card("coupon:d1")
     await _text(card, "10.00 off")
     await card.get_by_role("button", name="Claim").click()
     await _text(card, "It is yours")
     await _text(card, "Sold out")
 
     await sender.ask("redpacket.send", key="r", packet="p1", total=1000, shares=1, split="equal")
-    card = await _open(tab, "redpacket:p1")
+    card = await tab.card("redpacket:p1")
     await card.locator(".seal").click()
     await _text(card, "You got 10.00")
 
@@ -187,6 +176,30 @@ async def test_viewer_card_coupon_and_red_packet_are_taken_once(
     await tab.shows("#balance", "1,010.00")
     await _text(tab.page.locator(".owned"), "Welcome")
     await _text(tab.page.locator(".owned code"), re.compile(r"^\w+-\w{20}$"))
+    assert tab.faults == []
+
+
+async def test_viewer_sends_a_red_packet(
+    worker: harness.Worker, open_tab: OpenTab, room: str
+) -> None:
+    """From the gifts: it is paid for at once, and everybody may open it; one at a time."""
+    await worker.open_room(room)
+    ann = await worker.join(room, "ann")
+    tab = await open_tab("dora", locale="en-US", **PHONE)
+    await tab.page.locator("[data-open=gifts]").click()
+    form = tab.page.locator(".packet-form")
+    await form.get_by_label("Amount in all").fill("12.5")
+    await form.get_by_label("Shares").fill("1")
+    await form.get_by_role("button", name="Send").click()
+
+    sent = (await ann.event("redpacket.sent"))["d"]
+    assert (sent["total"], sent["shares"]) == (1250, 1)
+    await tab.shows("#balance", "987.50")
+    await form.get_by_label("Amount in all").fill("5")
+    await form.get_by_role("button", name="Send").click()
+    await _text(tab.page.locator(".toasts"), "Another one is still running")
+    taken = await ann.ask("redpacket.grab", key="g", packet=sent["packet"])
+    assert taken["amount"] == 1250
     assert tab.faults == []
 
 
@@ -201,7 +214,7 @@ async def test_viewer_card_quiz_and_questions_are_answered(
     tab = await open_tab("ann", locale="en-US")
     quiz: dict[str, Any] = {"quiz": "q1", "question": "Cheapest?", "options": ["Tea", "Coffee"]}
     await host.ask("quiz.open", key="q", **quiz, correct=0, seconds=60)
-    card = await _open(tab, "quiz:q1")
+    card = await tab.card("quiz:q1")
     await card.get_by_role("button", name="Tea").click()
     await expect(card.get_by_role("button", name="Coffee")).to_be_disabled()
     await host.ask("quiz.close", quiz="q1")

@@ -18,6 +18,12 @@ export function money(minor: number, currency?: string): string {
   return new Intl.NumberFormat(locale, style).format(minor / 100);
 }
 
+/** "59.9" -> 5990. Digits are moved, not multiplied: 0.07 has no exact half. */
+export function minor(text: string): number {
+  const [units = "0", part = ""] = text.split(".");
+  return Number(units || "0") * 100 + Number(part.padEnd(2, "0"));
+}
+
 /** Milliseconds that are left -> "0:09", "1:02:03"; never below zero; a begun second counts. */
 export function clock(ms: number): string {
   const s = Math.max(0, Math.ceil(ms / 1000));

@@ -82,9 +82,13 @@ export async function answer(quiz: string, given: { option: number } | { text: s
   }
 }
 
+/** Sixteen random bytes in hexadecimal. */
+function randomName(): string {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, "0")).join("");
+}
+
 export async function enterDraw(lottery: string): Promise<void> {
-  const nonce = [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, "0")).join("");
-  if (await answered(live.ask("lottery.enter", { lottery, nonce }))) {
+  if (await answered(live.ask("lottery.enter", { lottery, nonce: randomName() }))) {
     mine.entered.value = new Set([...mine.entered.value, lottery]);
   }
 }
@@ -100,6 +104,25 @@ export async function claimCoupon(drop: wire.Drop, spreadMs = 0): Promise<void> 
   if (spreadMs) await new Promise((done) => setTimeout(done, Math.random() * spreadMs)); // not all at one instant
   const coupon = await answered(live.ask<wire.Coupon & Record<string, unknown>>("coupon.claim", { drop: drop.drop }, { key: true }));
   if (coupon) mine.coupons.value = [coupon, ...mine.coupons.value];
+}
+
+/** Whether the room has red packets; what it offers is known by asking it something. */
+export async function mayHavePackets(): Promise<boolean> {
+  const code = await live.ask("redpacket.list", { packet: "none" }).then(() => "", (error: LiveError) => error.code);
+  return code === "" || code === "not_found";
+}
+
+/** Put money into a red packet that falls at once; "sent", or the code of the refusal. */
+export async function sendPacket(total: number, shares: number): Promise<string> {
+  const body = { packet: randomName(), total, shares, split: "random" };
+  try {
+    const { balance } = await live.ask<{ balance: number }>("redpacket.send", body, { key: true });
+    mine.balance.value = balance;
+    return "sent";
+  } catch (error) {
+    toast(reason(error), "bad");
+    return error instanceof LiveError ? error.code : "internal";
+  }
 }
 
 export async function grab(packet: string): Promise<void> {

@@ -6,6 +6,7 @@ import { give } from "./acts";
 import { GiftIcon } from "./icons";
 import { balance } from "./mine";
 import { giftName } from "./names";
+import { SendPacket } from "./packets";
 import { gifts, isGuest, mode } from "./room";
 import { t } from "./texts";
 import type { Gift } from "./wire";
@@ -43,6 +44,7 @@ export function Gifts() {
         </div>
         <Balance />
       </div>
+      <SendPacket />
     </>
   );
 }
