@@ -44,6 +44,15 @@ MAX_CUES = 200
 _MAX_AT_S = 86_400
 _MAX_DEPTH = 32
 _MAX_INT = 2**53 - 1
+_MAX_PARTS = _MAX_DEPTH
+# `a.a.a…`: what tomllib does for a key grows with the square of its parts, so 64 KB could hold a
+# worker for half a minute. Looked for where a key may begin; no step is taken twice.
+_LONG_KEY = re.compile(
+    r"""(?:^|[\[{,])[ \t]*+"""
+    r"""(?:(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+)"""
+    rf"{{{_MAX_PARTS}}}",
+    re.MULTILINE,
+)
 
 Seconds = Annotated[float, Meta(ge=0, le=_MAX_AT_S)]
 Title = Annotated[str, Meta(max_length=100)]
@@ -146,6 +155,8 @@ def read_toml(text: str) -> Show:
     Raises:
         CommandError: `bad_message` or `bad_request`.
     """
+    if _LONG_KEY.search(text):
+        raise CommandError("bad_message", f"expected keys of at most {_MAX_PARTS} parts")
     try:
         raw = tomllib.loads(text)
     except (ValueError, RecursionError) as exc:

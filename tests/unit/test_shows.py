@@ -76,6 +76,36 @@ def test_shows_bad_json_is_refused(data: bytes) -> None:
         read_json(data)
 
 
+LONG = ".".join(["a"] * 40)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{LONG} = 1",
+        f"[{LONG}]",
+        f"[[ {LONG}]]",
+        f"x = {{{LONG} = 1}}",
+        f"x = [{{b = 1, {LONG} = 1}}]",
+        f"\n\t{LONG.replace('.', ' . ')} = 1",
+        " . ".join(['"a"', "'b'"] * 20) + " = 1",
+        '"\\"".' + LONG + " = 1",
+    ],
+)
+def test_shows_keys_of_many_parts_are_not_parsed(text: str) -> None:
+    """Parsing costs the square of a key's parts: 64 KB of them would hold the worker."""
+    with pytest.raises(CommandError, match="expected keys of at most 32 parts"):
+        read_toml(text)
+
+
+def test_shows_texts_may_hold_many_dots() -> None:
+    """It is keys that are short."""
+    prose = "One. " * 20
+    text = f'title = "{"." * 90}"\n{HEAD}label = "{"1." * 40}"\nd.t = """{prose}"""'
+
+    assert read_toml(text).cues[0].d == {"t": prose}
+
+
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 VALUES = st.recursive(
     st.none() | st.booleans() | TEXTS
