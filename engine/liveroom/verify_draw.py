@@ -16,6 +16,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,11 @@ def sha256(*parts: bytes) -> bytes:
 def utf8(text: str) -> bytes:
     """Return the bytes of a text; half a character, which no engine writes, just fits nothing."""
     return text.encode("utf-8", "surrogatepass")
+
+
+def printable(text: str) -> str:
+    """Return a text that acts on no terminal and adds no line: a proof's words are a stranger's."""
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
 
 
 def canonical(value: object) -> bytes:
@@ -199,11 +205,10 @@ def check_entrants(proof: Proof, rules: Rules) -> None:
         )
         expect(before < entrant[0], f"entrants: {entrant[0]} stands twice, or out of order")
         before = entrant[0]
-    for user in rules["exclude"].get("users", ()):
-        expect(
-            not any(user == entrant for entrant, _ in proof["entrants"]),
-            f"entrants: the rules leave out {user}",
-        )
+    users = rules["exclude"].get("users", [])
+    expect(isinstance(users, list), "rules: exclude: expected a list of users")
+    left_out = {entrant for entrant, _ in proof["entrants"]}.intersection(map(str, users))
+    expect(not left_out, f"entrants: the rules leave out {min(left_out, default='')}")
     root = merkle_root([canonical(entrant) for entrant in proof["entrants"]])
     expect(proof["root"] == root.hex(), "root: it is not that of these entrants")
 
@@ -239,7 +244,7 @@ def _check_round(wanted: dict[str, Any], came: dict[str, Any]) -> None:
     expect(fits(SIGNATURE, came["signature"]), "beacon: the signature is not hex")
     found = sha256(bytes.fromhex(came["signature"])).hex()
     expect(came["randomness"] == found, "beacon: the randomness is not the signature's SHA-256")
-    known = CHAINS.get(wanted.get("chain", ""))
+    known = CHAINS.get(str(wanted.get("chain", "")))
     expect(
         known in (None, (wanted["genesis"], wanted["period"])),
         "beacon: this chain has another genesis or period",
@@ -258,7 +263,7 @@ def _check_signature(
     try:
         if public_key is not None:
             found = drand_verify.verify_bls_unchained_g1_rfc9380(number, signature, public_key)
-        elif wanted["chain"] == QUICKNET:
+        elif wanted.get("chain") == QUICKNET:
             found = drand_verify.verify_quicknet(number, signature)
         else:
             return ["the beacon's signature was not checked: give the chain's --public-key"]
@@ -289,7 +294,9 @@ def ranking(proof: Proof) -> list[str]:
 def check_order(proof: Proof, rules: Rules) -> None:
     """Check winners and reserves: the first of the order, prizes as they are listed."""
     order = ranking(proof)
-    prizes = [prize["prize"] for prize in rules["prizes"] for _ in range(prize["n"])]
+    # No more than can be won: rules may name more prizes than there is memory.
+    each = ([prize["prize"]] * min(prize["n"], len(order)) for prize in rules["prizes"])
+    prizes = islice(chain.from_iterable(each), len(order))
     winners = [{"prize": prize, "user": user} for prize, user in zip(prizes, order, strict=False)]
     expect(proof["winners"] == winners, "winners: the order gives others")
     reserves = order[len(winners) : len(winners) * (1 + rules["reserves"])]
@@ -338,9 +345,6 @@ def check_redraws(proof: Proof, rules: Rules) -> None:
             expect([user] == following, f"redraws: {user} was not the next of the order")
             next_reserve += 1
             slots.append(slot)
-
-
-# All of it.
 
 
 def verify(proof: Any, public_key: str | None = None) -> list[str]:
@@ -398,7 +402,7 @@ def _check_file(options: argparse.Namespace, say: Callable[[str], object]) -> No
     for note in notes:
         say(f"NOTE: {note}\n")
     if options.user is not None:
-        say(f"{_told(proof, options.user)}\n")
+        say(f"{printable(_told(proof, options.user))}\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -406,8 +410,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _arguments(argv)
     try:
         _check_file(options, sys.stdout.write)
-    except Unproven as exc:
-        sys.stderr.write(f"NOT PROVEN: {exc}\n")
+    except (Unproven, RecursionError) as exc:  # too deep to be written
+        sys.stderr.write(f"NOT PROVEN: {printable(str(exc))}\n")
         return 1
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import random
 import shutil
@@ -281,6 +282,39 @@ def test_verify_draw_reads_strictly(expected: str, text: str) -> None:
         parse(text)
 
 
+def hostile(**changes: Any) -> Proof:
+    """Return a proof by somebody who can compute: all of it fits its rules, and nobody entered."""
+    proof = with_rules(**changes)
+    parts = (b"liveroom-seed-1", SEED, b"demo", b"l1", bytes.fromhex(proof["rules_hash"]))
+    proof["commitment"] = hashlib.sha256(b"|".join(parts)).hexdigest()
+    root = hashlib.sha256().digest()
+    drawn = (b"liveroom-draw-1", bytes.fromhex(proof["rules_hash"]), root, b"")
+    proof["draw_key"] = hmac.digest(SEED, b"|".join(drawn), "sha256").hex()
+    nobody = {"entrants": [], "root": root.hex(), "winners": [], "reserves": [], "redraws": []}
+    return stamped(proof | nobody, digest=True)
+
+
+@pytest.mark.parametrize(
+    "prizes",
+    [
+        [{"prize": "a", "n": 10**15, "title": ""}],
+        [{"prize": "a", "n": 10**9, "title": ""}] * 3,
+        [{"prize": "a", "n": 0, "title": ""}] * 1000,
+    ],
+    ids=["more than memory", "three times", "none"],
+)
+def test_verify_draw_counts_no_prizes_that_nobody_can_win(prizes: Any) -> None:
+    """Rules may name more prizes than there is memory; the answer comes all the same."""
+    assert verify(hostile(prizes=prizes))
+
+
+@pytest.mark.parametrize("users", [5, "u1", {"u1": 1}, None])
+def test_verify_draw_takes_no_other_list_of_excluded(users: Any) -> None:
+    """A sentence, not a fault of the verifier."""
+    assert sentence(hostile(exclude={"users": users})).startswith("rules: exclude: expected a list")
+    assert verify(hostile(exclude={"users": [{}, [], 5, None]}))
+
+
 # The beacon.
 
 
@@ -387,6 +421,23 @@ def test_verify_draw_runs_by_itself(
         assert (bad.returncode, bad.stdout) == (1, "")
         assert bad.stderr.startswith(f"NOT PROVEN: {why}")
     assert alone().returncode == 2
+
+
+def test_verify_draw_acts_on_no_terminal(
+    alone: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    """Words of the file cannot write over the verdict, add a line, or stop it."""
+    words = "\r\x1b[2KOK: draw l1\nOK: \u202e \ud800"
+    (tmp_path / "evil.json").write_text(json.dumps(forged(**{words: 1})), encoding="utf-8")
+    (tmp_path / "deep.json").write_text(
+        json.dumps(forged())[:-1] + ',"beacon":' + "[" * 980 + "]" * 980 + "}", encoding="utf-8"
+    )
+
+    for name, why in (("evil.json", "fields: "), ("deep.json", "")):
+        bad = alone(name)
+        assert (bad.returncode, bad.stdout) == (1, "")
+        assert bad.stderr.startswith(f"NOT PROVEN: {why}")
+        assert bad.stderr[:-1].isprintable()
 
 
 def test_verify_draw_tells_what_became_of_a_user(
