@@ -57,6 +57,7 @@ _READERS: Final[dict[str, Callable[[Connection, Session], Iterator[Row]]]] = {
     "records": records_of,
     "minutes": minutes_of,
 }
+_FORMULA: Final = tuple("=+-@\t\r\n＝＋－＠")  # spreadsheets may read the wide ones alike
 _GROUP: Final = 20_000  # rows of Parquet that are held in memory
 
 
@@ -103,6 +104,8 @@ def _cell(kind: str, value: Any) -> Any:
         return ""
     if kind == _JSON:
         return orjson.dumps(value).decode()
+    if kind == _TEXT:  # what a viewer wrote must not be run by whoever opens the file
+        return f"'{value}" if value.startswith(_FORMULA) else value
     return _number(value) if kind == _REAL else value
 
 

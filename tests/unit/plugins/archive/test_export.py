@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -90,6 +92,26 @@ def test_export_text_formats_are_golden(url: str, tmp_path: Path, what: str, for
     export_session(url, "demo@1000", None, what, form, out)
 
     assert out.read_text("utf-8") == (GOLDEN / f"{what}.{form}").read_text("utf-8")
+
+
+@pytest.mark.parametrize("said", ['=HYPERLINK("//evil")', "+1", "-1", "@SUM(A1)", "\t=1", "＝1"])
+def test_export_csv_holds_nothing_that_a_spreadsheet_runs(
+    url: str, tmp_path: Path, said: str
+) -> None:
+    """An apostrophe makes it text there; the formats for programs hold what was said."""
+    engine, out = connect(url, write=True), tmp_path / "out"
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE danmaku SET text = ?, user_name = ?", (said, said))
+    engine.dispose()
+
+    export_session(url, "demo@1000", None, "danmaku", "csv", out)
+    with out.open(encoding="utf-8", newline="") as file:
+        shown = [(row["text"], row["user_name"]) for row in csv.DictReader(file)]
+    export_session(url, "demo@1000", None, "danmaku", "jsonl", out)
+    kept = [json.loads(line)["text"] for line in out.read_text("utf-8").splitlines()]
+
+    assert shown == [(f"'{said}", f"'{said}")] * 2
+    assert kept == [said] * 2
 
 
 @pytest.mark.parametrize("what", COLUMNS)
