@@ -10,14 +10,16 @@ COPY loadtest loadtest
 RUN python -m venv /opt/liveroom && /opt/liveroom/bin/pip install --no-cache-dir .
 
 FROM python:3.12-slim
-RUN useradd --system --create-home --home-dir /var/lib/liveroom liveroom
+# The number is the one that deploy/kubernetes runs as. A volume takes its owner from the folder below it.
+RUN useradd --uid 10001 --create-home --home-dir /var/lib/liveroom liveroom \
+    && install --directory --owner=liveroom --group=liveroom /var/lib/liveroom/data
 COPY --from=build /opt/liveroom /opt/liveroom
 ENV PATH=/opt/liveroom/bin:$PATH \
     LIVEROOM_HOST=0.0.0.0 \
     LIVEROOM_OPS_HOST=127.0.0.1 \
     LIVEROOM_DATA=/var/lib/liveroom/data \
     LIVEROOM_LOG_FORMAT=json
-USER liveroom
+USER 10001
 WORKDIR /var/lib/liveroom
 VOLUME /var/lib/liveroom/data
 EXPOSE 8080
