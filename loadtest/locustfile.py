@@ -20,8 +20,9 @@ from typing import Any
 
 import gevent
 import orjson
+import requests
 import websocket
-from gevent.event import AsyncResult
+from gevent.event import AsyncResult, Event
 from locust import User, between, constant, constant_throughput, events, task
 
 from liveroom.auth.tokens import mint
@@ -40,6 +41,9 @@ RULES = frozenset(
 _PATIENCE_S = 10.0
 _TOKEN_S = 6 * 3600
 _SHOW_EVERY = 10
+_SALE_S = 3.0
+_FOR_A_SALE_S = 5.0
+_MONEY = 100_000
 _RUN = secrets.token_hex(3)
 _numbers = itertools.count(1)
 _random = Random(1)  # noqa: S311 -- keeps no secret
@@ -65,6 +69,21 @@ def _open_room(environment: Any, **_: Any) -> None:
         line.ask("hello", {"room": options.room, "token": token})
         line.ask("room.open", {"title": "Load test"})
         line.close()
+
+
+def _top_up(environment: Any, user: str) -> None:
+    """Put money into somebody's wallet as the shop does; a development server gives its own."""
+    options = environment.parsed_options
+    if not options.jwt_secret:
+        return
+    http = environment.host.rstrip("/").replace("ws", "http", 1)
+    token = _token_of(options.jwt_secret, "shop", "*", "service")
+    requests.post(
+        f"{http}/api/rooms/{options.room}/commands",
+        json={"op": "wallet.topup", "id": 1, "key": user, "d": {"user": user, "amount": _MONEY}},
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=_PATIENCE_S,
+    ).raise_for_status()
 
 
 def _token_of(secret: str, user: str, room: str, role: str) -> str:
@@ -127,9 +146,14 @@ class Line:
         self._ws.close(timeout=1)
 
     def _read(self) -> None:
+        why = "the connection was lost"
         try:
-            while message := self._ws.recv():
-                for item in orjson.loads(message):
+            while True:
+                opcode, data = self._ws.recv_data()
+                if opcode == websocket.ABNF.OPCODE_CLOSE:
+                    why = f"closed with {int.from_bytes(data[:2])} {data[2:].decode()}".rstrip()
+                    break
+                for item in orjson.loads(data):
                     if "re" in item:
                         self._take_reply(item)
                     else:
@@ -138,12 +162,13 @@ class Line:
             pass
         finally:
             for result in self._asked.values():
-                result.set_exception(ConnectionError("the connection was lost"))
+                result.set_exception(ConnectionError(why))
 
     def _take_reply(self, item: Item) -> None:
         if item["re"] == 1 and "d" in item:
             self._on_item({"greeting": item["d"]})
-        result = self._asked.get(item["re"] or 0)
+        # Answered commands leave at once: a close right behind the reply must not undo it.
+        result = self._asked.pop(item["re"] or 0, None)
         if result is not None:
             result.set(item)
 
@@ -166,8 +191,7 @@ class LiveUser(User):
 
     def on_stop(self) -> None:
         """Leave."""
-        if self.line is not None:
-            self.line.close()
+        self._leave()
 
     def command(self, op: str, d: Item, *, keyed: bool = False) -> Item | None:
         """Send a command as one request of locust; return the reply's `d`."""
@@ -181,19 +205,23 @@ class LiveUser(User):
     def on_event(self, item: Item) -> None:
         """Take an event or a state."""
 
-    def _enter(self) -> None:
+    def _leave(self) -> None:
+        if self.line is not None:
+            self.line.close()
         self.line = None
+
+    def _enter(self) -> None:
+        self._leave()
         hello: Item = {"room": self.room, "token": self._token(), "client": "locust/1"}
         if self.track.resume is not None:
             hello["resume"] = self.track.resume
 
         def join() -> Item:
-            line = Line(self.environment.host.rstrip("/") + self.path, self._take)
-            self.line = line
-            return line.ask("hello", hello)
+            self.line = Line(self.environment.host.rstrip("/") + self.path, self._take)
+            return self.line.ask("hello", hello)
 
         if self._measured("WS", "join", join) is None:
-            self.line = None
+            self._leave()
             gevent.sleep(_random.random())
 
     def _token(self) -> str:
@@ -270,49 +298,56 @@ class Chatter(LiveUser):
 
 
 class Buyer(LiveUser):
-    """Buys when there is a sale, and gives small gifts."""
+    """Gives small gifts, and buys at once when it sees a sale begin."""
 
     weight = 5
-    wait_time = between(2, 6)
+    wait_time = between(2, 4)
 
     def on_start(self) -> None:
-        """Come in; a development server gives newcomers money."""
-        self.sale: Item | None = None
+        """Come in with money."""
+        self.sale: Item = {}
+        self._on_sale = Event()
         super().on_start()
+        _top_up(self.environment, self.user)
         self.command("wallet.get", {})
 
     def on_event(self, item: Item) -> None:
         """See a sale begin and end."""
-        if item.get("st", "").startswith("stock:"):
-            running = item["d"] is not None and item["d"]["status"] == "running"
-            self.sale = item["d"] if running else None
+        if not item.get("st", "").startswith("stock:"):
+            return
+        if item["d"] is not None and item["d"]["status"] == "running":
+            self.sale = item["d"]
+            self._on_sale.set()
+        else:
+            self._on_sale.clear()
 
-    @task(3)
-    def buy(self) -> None:
-        """Reserve one of what is on sale."""
-        if self.sale is not None:
+    @task
+    def shop(self) -> None:
+        """Send a rose, and reserve one of what is on sale or comes within seconds."""
+        self.command("gift.send", {"gift": "rose", "combo": False}, keyed=True)
+        if self._on_sale.wait(timeout=_FOR_A_SALE_S):
             d = {"sku": self.sale["sku"], "n": 1, "price": self.sale["price"]}
             self.command("flash.reserve", d, keyed=True)
 
-    @task(1)
-    def give(self) -> None:
-        """Send a rose, with what the newcomer's money pays for."""
-        self.command("gift.send", {"gift": "rose", "combo": False}, keyed=True)
-
 
 class Host(LiveUser):
-    """Has a poll, and a sale, now and then; needs the secret."""
+    """Has a sale and a poll by turns; needs the secret."""
 
     fixed_count = 1
     path, role = "/control", "host"
-    wait_time = constant(2)
+    wait_time = constant(1)
 
     def on_start(self) -> None:
         """Come to the control socket."""
         self._turns = itertools.count(1)
+        self._acts = itertools.cycle((self.sell, self.poll))
         super().on_start()
 
     @task
+    def act(self) -> None:
+        """Do what comes next."""
+        next(self._acts)()
+
     def poll(self) -> None:
         """Ask the viewers something, and close it."""
         poll = f"p{_RUN}-{next(self._turns)}"
@@ -321,7 +356,6 @@ class Host(LiveUser):
             gevent.sleep(1)
             self.command("poll.close", {"poll": poll})
 
-    @task
     def sell(self) -> None:
         """Sell twenty units."""
         sku = f"s{_RUN}-{next(self._turns)}"
@@ -330,7 +364,7 @@ class Host(LiveUser):
         self.command("shelf.put", item)
         sale = {"sale": sku, "sku": sku, "price": 900, "total": 20, "starts_in_s": 0, "run_s": 10}
         self.command("flash.arm", sale, keyed=True)
-        gevent.sleep(3)
+        gevent.sleep(_SALE_S)
         self.command("flash.stop", {"sku": sku})
 
 

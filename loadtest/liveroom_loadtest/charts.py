@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
+from types import MappingProxyType
 from typing import NamedTuple
 
 
@@ -16,6 +17,9 @@ _WIDTH, _HEIGHT = 560, 190
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 12, 22
 _LINES_Y, _LINES_X = 4, 8
 _COLOURS = 5
+_LIMIT_IN_SIGHT = 4
+"""A limit is drawn if it is at most so many times what came: else it would press the lines flat."""
+
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -26,23 +30,24 @@ class Chart(NamedTuple):
         title: with the unit.
         lines: name -> points.
         marks: names of moments -> second.
+        last: where the axis of time ends; it begins with 0, so charts of one run stand below each other.
+        limits: names of lines -> the value that each is not to exceed.
     """
 
     title: str
     lines: Mapping[str, Points]
     marks: Mapping[str, float]
+    last: float
+    limits: Mapping[str, float] = MappingProxyType({})
 
 
 class _Scale(NamedTuple):
-    first: float
     last: float
     top: float
 
     def x(self, at: float) -> float:
         """Return where a second is."""
-        return _LEFT + (at - self.first) / max(1e-9, self.last - self.first) * (
-            _WIDTH - _LEFT - _RIGHT
-        )
+        return _LEFT + at / max(1.0, self.last) * (_WIDTH - _LEFT - _RIGHT)
 
     def y(self, value: float) -> float:
         """Return where a value is."""
@@ -64,13 +69,14 @@ def to_svg(chart: Chart) -> str:
     lines = {name: points for name, points in chart.lines.items() if points}
     if not lines:
         return ""
-    every = [point for points in lines.values() for point in points]
-    scale = _Scale(
-        min(at for at, _ in every),
-        max(at for at, _ in every),
-        nice_top(max(value for _, value in every)),
-    )
-    parts = [*_grid(scale), *_moments(chart.marks, scale)]
+    highest = max(value for points in lines.values() for _, value in points)
+    limits = {
+        name: value
+        for name, value in chart.limits.items()
+        if name in lines and value <= highest * _LIMIT_IN_SIGHT
+    }
+    scale = _Scale(chart.last, nice_top(max(highest, *limits.values(), 0.0)))
+    parts = [*_grid(scale), *_moments(chart.marks, scale), *_limits(limits, scale)]
     for number, points in enumerate(lines.values()):
         parts.append(_line(points, scale, number % _COLOURS))
     return (
@@ -90,9 +96,8 @@ def _grid(scale: _Scale) -> list[str]:
         parts.append(
             f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{_short(value)}</text>'
         )
-    span = scale.last - scale.first
-    step_s = max(1, math.ceil(span / _LINES_X))
-    for at in range(int(scale.first), int(scale.last) + 1, step_s):
+    step_s = max(1, math.ceil(scale.last / _LINES_X))
+    for at in range(0, int(scale.last) + 1, step_s):
         x = scale.x(at)
         parts.append(f'<text x="{x:.1f}" y="{_HEIGHT - 6}" text-anchor="middle">{at} s</text>')
     return parts
@@ -103,7 +108,15 @@ def _moments(marks: Mapping[str, float], scale: _Scale) -> list[str]:
         f'<line class="mark" x1="{scale.x(at):.1f}" x2="{scale.x(at):.1f}" y1="{_TOP}" '
         f'y2="{_HEIGHT - _BOTTOM}"><title>{escape(name)}</title></line>'
         for name, at in marks.items()
-        if scale.first <= at <= scale.last
+        if 0 <= at <= scale.last
+    ]
+
+
+def _limits(limits: Mapping[str, float], scale: _Scale) -> list[str]:
+    return [
+        f'<line class="limit" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{scale.y(value):.1f}" '
+        f'y2="{scale.y(value):.1f}"><title>{escape(name)} at most {_short(value)}</title></line>'
+        for name, value in limits.items()
     ]
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import AsyncIterator
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -31,7 +33,9 @@ from liveroom_loadtest.wire import address_of
 
 __all__ = ["cli", "main"]
 
-SCENARIOS = Path(__file__).parents[1] / "scenarios"
+SCENARIOS = files("liveroom_loadtest") / "scenarios"
+"""Those that come with the package."""
+
 _STATUS_MISSED, _STATUS_NOT_RUN = 1, 2
 
 _file = click.Path(dir_okay=False, path_type=Path)
@@ -69,7 +73,7 @@ def cli() -> None:
 @click.option("--json", "json_file", type=_file, help="Write the figures here.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def swarm(scenario: str, html: Path | None, json_file: Path | None, **given: Any) -> None:
-    """Play SCENARIO, a TOML file or the name of one that comes with the source."""
+    """Play SCENARIO, a TOML file or the name of one of `scenarios`."""
     try:
         played = _scenario_of(scenario, given)
         raise_file_limit()
@@ -88,10 +92,10 @@ def swarm(scenario: str, html: Path | None, json_file: Path | None, **given: Any
 
 @cli.command()
 def scenarios() -> None:
-    """List the scenarios that come with the source."""
-    for file in sorted(SCENARIOS.glob("*.toml")):
+    """List the scenarios that come with this command."""
+    for file in sorted(SCENARIOS.iterdir(), key=lambda file: file.name):
         made = load_scenario(file)
-        click.echo(f"{file.stem:16} {made.title}: {made.about}")
+        click.echo(f"{file.name.removesuffix('.toml'):16} {made.title}: {made.about}")
 
 
 @cli.command()
@@ -103,7 +107,7 @@ def figures() -> None:
 
 def _scenario_of(text: str, given: dict[str, Any]) -> Scenario:
     named = SCENARIOS / f"{text}.toml"
-    file = named if "/" not in text and named.exists() else Path(text)
+    file: Traversable = named if "/" not in text and named.is_file() else Path(text)
     names = ("viewers", "processes", "seconds", "workers")
     return resized(load_scenario(file), **{name: given[name] for name in names})
 

@@ -15,9 +15,10 @@ from liveroom_loadtest.seconds import Second, Timeline
 from liveroom_loadtest.swarm import Played, span
 
 
-__all__ = ["Outcome", "Verdict", "figures_of", "outcome_of", "series_of", "to_json"]
+__all__ = ["Outcome", "Verdict", "figures_of", "outcome_of", "per_delivery", "series_of", "to_json"]
 
 Figures = dict[str, float | None]
+Series = dict[str, list[tuple[int, float]]]
 
 ALWAYS = (Objective(figure="oracle_faults", at_most=0), Objective(figure="joined", at_least=1))
 """Objectives of every scenario."""
@@ -34,7 +35,7 @@ class Verdict(NamedTuple):
     def wanted(self) -> str:
         """What was wanted, as people read it."""
         name, low, high = self.objective.figure, self.objective.at_least, self.objective.at_most
-        if low == high:
+        if low == high or (low is None and high == 0):
             return f"= {shown(name, high)}"
         parts = [f">= {shown(name, low)}"] if low is not None else []
         return " and ".join(parts + ([f"<= {shown(name, high)}"] if high is not None else []))
@@ -46,7 +47,7 @@ class Outcome(NamedTuple):
     scenario: Scenario
     figures: Figures
     verdicts: list[Verdict]
-    series: dict[str, list[tuple[int, float]]]
+    series: Series
     faults: list[str]
     problems: dict[str, int]
     retried: dict[str, int]
@@ -66,15 +67,17 @@ def outcome_of(played: Played, machine: dict[str, Any]) -> Outcome:
     named = {objective.figure for objective in stated}
     wanted = [*stated, *(one for one in ALWAYS if one.figure not in named)]
     begin = played.marks["join"]
+    phases = {name: played.marks[name] - begin for name in ("join", "play", "settle", "end")}
+    series = series_of(played.timeline, begin)
     return Outcome(
         scenario=played.scenario,
         figures=figures,
         verdicts=[judged(objective, figures[objective.figure]) for objective in wanted],
-        series=series_of(played.timeline, begin),
+        series=series | per_delivery(series, phases["play"], phases["settle"]),
         faults=_faults(played),
         problems=dict(played.problems.most_common()),
         retried=dict(played.retried.most_common()),
-        phases={name: played.marks[name] - begin for name in ("join", "play", "settle", "end")},
+        phases=phases,
         machine=machine,
     )
 
@@ -204,9 +207,9 @@ def _faults(played: Played) -> list[str]:
     return [*played.ledger.faults, *sale, *draw]
 
 
-def series_of(timeline: Timeline, begin: float) -> dict[str, list[tuple[int, float]]]:
+def series_of(timeline: Timeline, begin: float) -> Series:
     """Return what a report draws: name -> (second since the begin, value), without gaps filled."""
-    series: dict[str, list[tuple[int, float]]] = {}
+    series: Series = {}
     first = int(begin)
     for at, second in sorted(timeline.seconds.items()):
         for name, value in _points(second).items():
@@ -217,6 +220,22 @@ def series_of(timeline: Timeline, begin: float) -> dict[str, list[tuple[int, flo
     for name in ("engine", "store", "load"):
         series[f"{name}_cores"] = _rates(timeline, f"{name}_cpu", first)
     return {name: points for name, points in series.items() if points}
+
+
+def per_delivery(series: Series, begin: float, end: float) -> Series:
+    """Return what each event shown took while it was played: processor time and bytes."""
+    events = dict(series.get("deliveries", ()))
+    made: Series = {}
+    for name, whole, scale in (
+        ("cpu_us_per_delivery", "engine_cores", 1e6), ("bytes_per_delivery", "megabytes", 1e6),
+    ):  # fmt: skip
+        points = [
+            (at, round(value * scale / events[at], 3))
+            for at, value in series.get(whole, ())
+            if begin < at < end and events.get(at)
+        ]
+        made |= {name: points} if points else {}
+    return made
 
 
 _GAUGES = (

@@ -19,8 +19,10 @@ _CHARTS = (
     ("Joins a second", ("joined",)),
     ("From first try to greeting, p99, ms", ("join_p99_ms",)),
     ("Events shown a second", ("deliveries",)),
-    ("Frames a second", ("frames",)),
+    ("Processor time for each event shown, µs", ("cpu_us_per_delivery",)),
+    ("Bytes for each event shown", ("bytes_per_delivery",)),
     ("Megabytes a second", ("megabytes",)),
+    ("Frames a second", ("frames",)),
     ("Processor, cores", ("engine_cores", "store_cores", "load_cores")),
     ("Memory of the workers, MiB", ("engine_mib",)),
     ("Messages sent and refused a second", ("sent", "refused")),
@@ -41,15 +43,18 @@ _STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;color:var(--fg);background:var(--bg);max-width:1180px;margin:2rem auto;padding:0 1rem}
 h1{margin:0}h2{margin:2rem 0 .5rem;font-size:1.15rem}p{color:var(--soft);margin:.3rem 0}
 table{border-collapse:collapse;width:100%}td,th{padding:.25rem .6rem;border-bottom:1px solid var(--line);text-align:left}
-td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}.soft{color:var(--soft)}
+.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}.soft{color:var(--soft)}
 .pass{color:var(--good);font-weight:600}.fail{color:var(--bad);font-weight:600}
-.charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(420px,1fr));gap:1.2rem}
+.charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(420px,100%),1fr));gap:1.2rem}
 figure{margin:0}figcaption{font-size:.9rem}svg{width:100%;height:auto}svg text{font-size:10px;fill:var(--soft)}
 svg .grid{stroke:var(--line);stroke-width:.6}svg .mark{stroke:var(--soft);stroke-width:1;stroke-dasharray:3 3}
+svg .limit{stroke:var(--bad);stroke-width:1.2;stroke-dasharray:7 4}
 svg polyline{fill:none;stroke-width:1.6}.c0{stroke:var(--c0)}.c1{stroke:var(--c1)}.c2{stroke:var(--c2)}
 .c3{stroke:var(--c3)}.c4{stroke:var(--c4)}circle{fill:none;stroke-width:2}
-.key i{display:inline-block;width:1.1em;border-top:3px solid;vertical-align:middle;margin:0 .3em 0 .8em;font-style:normal}
+.key b{font-weight:400;white-space:nowrap}.key i{display:inline-block;width:1.1em;border-top:3px solid;vertical-align:middle;margin:0 .3em 0 .8em;font-style:normal}
 i.c0{border-color:var(--c0)}i.c1{border-color:var(--c1)}i.c2{border-color:var(--c2)}
+@media (max-width:640px){tr{display:flex;flex-wrap:wrap;border-bottom:1px solid var(--line)}
+td,th{border:0}th{display:none}td.n{margin-left:auto}td.soft{flex-basis:100%;padding-top:0}}
 """
 
 
@@ -59,7 +64,7 @@ def to_html(outcome: Outcome) -> str:
     word = '<span class="pass">PASS</span>' if outcome.reached else '<span class="fail">FAIL</span>'
     parts = [
         f"<h1>{escape(scenario.title)} {word}</h1>",
-        f"<p>{escape(scenario.about)}</p><p>{escape(_setting(outcome))}</p>",
+        f"<p>{escape(_sentence(scenario.about))}</p><p>{escape(_setting(outcome))}</p>",
         *(f'<p class="fail">{escape(text)}</p>' for text in _warnings(outcome)),
         "<h2>Objectives</h2>", _objectives(outcome),
         *_list("What must not be", outcome.faults),
@@ -75,6 +80,10 @@ def to_html(outcome: Outcome) -> str:
         f"<title>{escape(scenario.title)}</title><style>{_STYLE}</style></head>"
         f"<body>{''.join(parts)}</body></html>\n"
     )
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 def _setting(outcome: Outcome) -> str:
@@ -105,7 +114,7 @@ def _objectives(outcome: Outcome) -> str:
         f"<td class=soft>{escape(FIGURES[v.objective.figure].meaning)}</td></tr>"
         for v in outcome.verdicts
     )
-    return f"<table><tr><th></th><th>figure</th><th>wanted</th><th>came</th><th></th></tr>{rows}</table>"
+    return f"<table><tr><th></th><th>figure</th><th class=n>wanted</th><th class=n>came</th><th></th></tr>{rows}</table>"
 
 
 def _list(title: str, texts: Iterable[str]) -> list[str]:
@@ -118,19 +127,34 @@ def _counted(texts: dict[str, int]) -> list[str]:
 
 
 def _charts(outcome: Outcome) -> str:
-    parts = []
-    marks = {name: at for name, at in outcome.phases.items() if name != "join"}
+    parts, flat = [], []
+    last = max((at for points in outcome.series.values() for at, _ in points), default=0)
     for title, names in _CHARTS:
         lines = {name: outcome.series[name] for name in names if name in outcome.series}
-        svg = to_svg(Chart(title, lines, marks))
-        if svg:
-            key = "".join(f"<i class=c{n}></i>{name}" for n, name in enumerate(lines))
-            parts.append(
-                f"<figure><figcaption>{escape(title)} <span class='key soft'>{key}</span></figcaption>"
-                f"{svg}</figure>"
-            )
-    note = "<p>Broken lines: the begin of the play, of the settling, the end.</p>"
-    return f'{note}<div class="charts">{"".join(parts)}</div>'
+        if not any(value for points in lines.values() for _, value in points):
+            flat += [title] if lines else []
+            continue
+        svg = to_svg(Chart(title, lines, _marks(outcome), last, _limits(outcome)))
+        key = "".join(f"<b><i class=c{n}></i>{name}</b>" for n, name in enumerate(lines))
+        parts.append(
+            f"<figure><figcaption>{escape(title)} <span class='key soft'>{key}</span></figcaption>"
+            f"{svg}</figure>"
+        )
+    note = (
+        "<p>Broken lines: upright, the begin of the play, of the settling, the end; "
+        "level, what an objective allows.</p>"
+    )
+    zero = f"<p>Zero all the time: {escape('; '.join(flat))}.</p>" if flat else ""
+    return f'{note}<div class="charts">{"".join(parts)}</div>{zero}'
+
+
+def _marks(outcome: Outcome) -> dict[str, float]:
+    return {name: at for name, at in outcome.phases.items() if name != "join"}
+
+
+def _limits(outcome: Outcome) -> dict[str, float]:
+    objectives = [verdict.objective for verdict in outcome.verdicts]
+    return {one.figure: one.at_most for one in objectives if one.at_most is not None}
 
 
 def _figures(outcome: Outcome) -> str:

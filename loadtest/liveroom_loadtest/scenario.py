@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from pathlib import Path
+from importlib.resources.abc import Traversable
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -137,7 +137,7 @@ class Scenario(_Table, frozen=True):
     objectives: list[Objective] = []
 
 
-def load_scenario(path: Path) -> Scenario:
+def load_scenario(path: Traversable) -> Scenario:
     """Read a file. Raises ScenarioError."""
     try:
         text = path.read_text(encoding="utf-8")

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import harness
 
 
-ROOT = Path(__file__).parents[3]
 LIMIT_S = 50
 EVERYTHING = """
 title = "Everything at once"
@@ -114,26 +109,3 @@ async def test_swarm_against_a_running_engine_tells_a_missed_objective(
     assert status == 1, said
     assert "FAIL age_p50_ms" in said
     assert "PASS oracle_faults" in said
-
-
-@pytest.mark.skipif(importlib.util.find_spec("locust") is None, reason="locust is not installed")
-async def test_locust_users_do_their_commands_without_a_failure(
-    start_worker: harness.StartWorker, embedded_url: str, room: str, tmp_path: Path
-) -> None:
-    """Headless for three seconds: every kind of user."""
-    worker = await start_worker(embedded_url)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "locust", "-f", str(ROOT / "loadtest" / "locustfile.py"),
-        "--headless", "-u", "12", "-r", "12", "-t", "3s", "--host", worker.http.replace("http", "ws"),
-        "--room", room, "--jwt-secret", harness.SECRET, "--json", "--exit-code-on-error", "1",
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        env=os.environ | {"PYTHONWARNINGS": "ignore"}, cwd=tmp_path,
-    )  # fmt: skip
-    async with asyncio.timeout(LIMIT_S):
-        out, err = await process.communicate()
-
-    assert process.returncode == 0, err.decode()
-    counted = {row["name"]: row["num_requests"] for row in json.loads(out)}
-    assert counted["join"] == 12
-    assert {"danmaku.send", "wallet.get"} <= set(counted)
-    assert counted.keys() & {"poll.open", "shelf.put"}, "the host did something"

@@ -36,7 +36,7 @@ def outcome(value: float) -> Outcome:
         scenario=made_from({"title": "<script>", "about": "a & b"}),
         figures=figures | {"age_p99_ms": value, "load_lag_p99_ms": 80, "others_cores": 1.0},
         verdicts=[judged(Objective(figure="age_p99_ms", at_most=100), value)],
-        series={"age_p99_ms": [(0, 1.0), (1, value)], "viewers": [(0, 5.0)]},
+        series={"age_p99_ms": [(0, 1.0), (1, value)], "viewers": [(0, 5.0)], "errors": [(0, 0.0)]},
         faults=["<img src=x>"],
         problems={"lost": 3},
         retried={"refused: HTTP/1.1 429": 1500},
@@ -68,3 +68,12 @@ def test_page_tells_whether_objectives_were_reached_and_what_makes_figures_rough
     assert "Other programs used 1.00 cores" in page
     assert "3 x lost" in page
     assert "1,500 x refused: HTTP/1.1 429" in page
+
+
+def test_page_draws_what_an_objective_allows_and_no_chart_of_nothing() -> None:
+    """The limit stands in the chart of its figure; what was zero all the time is one sentence."""
+    page = to_html(outcome(50))
+    assert page.count('class="limit"') == 1
+    assert "age_p99_ms at most 100" in page
+    assert "Zero all the time: Errors a second." in page
+    assert "Errors a second</" not in page

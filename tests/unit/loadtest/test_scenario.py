@@ -12,11 +12,12 @@ import pytest
 from liveroom_loadtest.scenario import ScenarioError, load_scenario, made_from, resized
 
 
-SCENARIOS = sorted((Path(__file__).parents[3] / "loadtest" / "scenarios").glob("*.toml"))
+ROOT = Path(__file__).parents[3]
+SCENARIOS = sorted((ROOT / "loadtest" / "liveroom_loadtest" / "scenarios").iterdir())
 
 
 @pytest.mark.parametrize("file", SCENARIOS, ids=lambda file: file.stem)
-def test_scenario_that_comes_with_the_source_is_valid(file: Path) -> None:
+def test_scenario_that_comes_with_the_package_is_valid(file: Path) -> None:
     """Each states objectives, and is small enough to run within a minute on two cores."""
     scenario = load_scenario(file)
 
