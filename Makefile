@@ -4,6 +4,7 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.dev
 MODULES := clients/node_modules/.package-lock.json
+CHAOS   := .liveroom/chaos.json
 
 .DEFAULT_GOAL := help
 
@@ -63,19 +64,22 @@ endif
 pictures: $(STAMP) ## Make docs/images anew: a show in a real browser
 	$(BIN)/python -m pytest -q tests/e2e/test_whole_show.py --pictures docs/images
 
-audit: $(STAMP) $(MODULES) ## Look for published advisories on what is installed (needs the internet)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
-	$(BIN)/pip-audit --skip-editable
-	cd clients && npm audit
+audit: $(STAMP) ## Look for published advisories on what is installed; AUDIT=offline-ok: told, where nobody can be asked
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python .ci/audit.py $(AUDIT)
 
 bench: $(STAMP) ## Measure the rows of docs/benchmarks.md on this machine
 	$(BIN)/python -m bench $(ARGS)
 
 chaos: $(STAMP) ## Every fault that docs/faults.md names, with the figures of each (under 10 minutes)
 	$(BIN)/python -m bench.show --viewers 400 --rate 150 --seconds 40 --faults
-	$(BIN)/python -m pytest tests/faults -m "chaos or not chaos" --store redis $(ARGS)
+	rm -f $(CHAOS)
+	$(BIN)/python -m pytest tests/faults -m "chaos or not chaos" --store redis --faults-json $(CHAOS) $(ARGS)
+	$(BIN)/python tests/faults/table.py $(CHAOS)
+
+chaos-docs: $(STAMP) ## Put the tables of the last make chaos into docs/ and README.md
+	$(BIN)/python tests/faults/table.py $(CHAOS) --write
 
 clean: ## Remove what setup, run and assets made
 	rm -rf clients/node_modules clients/js/dist $(VENV) .liveroom .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-.PHONY: help setup run test check format assets check-assets test-clients pictures audit bench chaos clean
+.PHONY: help setup run test check format assets check-assets test-clients pictures audit bench chaos chaos-docs clean
