@@ -25,7 +25,7 @@ from bench.wire import BINARY, TEXT, client_frame
 from liveroom.auth.tokens import mint
 from liveroom.config import load
 from liveroom.connection import Connection
-from liveroom.node import Node
+from liveroom.node import Node, tune_collector
 from liveroom.plugin.spec import Surface
 from liveroom.protocol.handshake import JSON, MSGPACK, Accepted
 from liveroom.store.port import Op
@@ -55,6 +55,10 @@ class _Nowhere(asyncio.Transport):
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Nothing is ever buffered."""
+
+    def is_closing(self) -> bool:
+        """It never ends."""
+        return False
 
     def close(self) -> None:
         """Do nothing."""
@@ -168,6 +172,7 @@ async def _main(spec: Answer) -> None:
     node = Node(settings, spec["url"])
     await node.start()
     await node.hub.submit(_ROOM, Op("room.open", "host", {}))
+    tune_collector()
     await serve_parent({}, _Bench(node, spec["speakers"]).handle)
     await node.hub.stop()
 

@@ -36,6 +36,7 @@ __all__ = ["Connection"]
 log = structlog.get_logger("liveroom.connection")
 
 _TEXT = 1
+_PEER = "peer"
 
 
 def _drop(frame: bytes) -> None:
@@ -164,17 +165,18 @@ class Connection(asyncio.Protocol):
 
     @property
     def closing(self) -> bool:
-        """Whether a close frame was sent or came."""
-        return self._closing
+        """Whether a close frame was sent or came, or the end of the stream was read."""
+        return self._closing or self._transport is None or self._transport.is_closing()
 
-    def _end(self, code: int, reason: str) -> None:
+    def _end(self, code: int, reason: str, *, by_peer: bool = False) -> None:
         if self._closing or self._transport is None:
             return
         self._conversation.flush()
         self._transport.write(close_frame(code, reason))
         self._closing = True
         self._hush()
-        self._front.ending(self, code)
+        # A peer's code is its own to choose: counted, it would tell tales of us.
+        self._front.ending(self, _PEER if by_peer else str(code))
 
     def _break_off(self, error: CloseError) -> None:
         """End after broken bytes.
@@ -206,7 +208,7 @@ class Connection(asyncio.Protocol):
 
     def _on_close(self, frame: Close) -> None:
         if not self._closing:
-            self._end(1000 if frame.code == 1005 else frame.code, "")
+            self._end(1000 if frame.code == 1005 else frame.code, "", by_peer=True)
         if self._transport is not None:
             self._transport.close()
 
@@ -232,6 +234,13 @@ class Connection(asyncio.Protocol):
     def _refuse_too_fast(self, incoming: Incoming, now: float) -> None:
         retry_ms = round(self._limits.retry_after(now) * 1000)
         self._conversation.refuse(incoming.id, CommandError("rate_limited", retry_ms=retry_ms))
+
+    def charge(self, messages: int) -> None:
+        """Count a costly command as so many messages more. Raises CommandError or CloseError."""
+        now = self._front.now()
+        if self._charge(messages, 0, now) is Verdict.REFUSE:
+            retry_ms = round(self._limits.retry_after(now) * 1000)
+            raise CommandError("rate_limited", retry_ms=retry_ms)
 
     def _charge(self, messages: int, size: int, now: float) -> Verdict:
         verdict = self._limits.check(now, messages, size)

@@ -43,6 +43,8 @@ __all__ = ["HANDLED", "Conversation"]
 
 log = structlog.get_logger("liveroom.connection")
 
+_RESUME_COST = 9  # messages, beside its own: up to `resume_max` events are read and sent
+
 HANDLED = object()
 """What a system command returns that has answered by itself."""
 
@@ -117,7 +119,10 @@ class Conversation:
             seat.viewer.careful = True
 
     def hush(self, drop: Callable[[bytes], None]) -> None:
-        """Have what the room still writes dropped: the connection is closing."""
+        """Drop what the room still writes, and the join if it is on its way: it is closing."""
+        joining = self._joining
+        if joining is not None and joining is not asyncio.current_task():  # a refused one closes
+            joining.cancel()
         if self.viewer is not None:
             self.viewer.write = drop
         for seat in self.seats:
@@ -125,8 +130,6 @@ class Conversation:
 
     def end(self) -> None:
         """Leave the room; commands in flight finish without us."""
-        if self._joining is not None:
-            self._joining.cancel()
         for seat in self.seats:
             seat.room.remove(seat.viewer)
         if self._entered and self.claims is not None:
@@ -142,6 +145,9 @@ class Conversation:
     # Joining.
 
     async def _join(self, incoming: Incoming) -> None:
+        await asyncio.sleep(0)  # whoever gave up has closed behind its hello: that is read first
+        if self._connection.closing:
+            return
         hello = incoming.command.d if incoming.command is not None else None
         assert isinstance(hello, Hello), "the session lets only a hello through"
         try:
@@ -384,6 +390,8 @@ class Conversation:
 
     async def resync(self, reply_id: int | None, resume: Resume | None, at: str | None) -> object:
         """Greet the viewer once more: the answer to `sys.resume` is that of a hello."""
+        if self._surface is not Surface.CONTROL:  # a host has up to 64 rooms to bring up to date
+            self._connection.charge(_RESUME_COST)
         seat = self.seats.at(at)
         room, viewer = seat.room, seat.viewer
         own = await room.joining.enter(viewer)

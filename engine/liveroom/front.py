@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar, cast
 
@@ -46,6 +47,7 @@ SYSTEM_BODIES: dict[str, type[Body]] = {
 _BURST_S = 2.0
 _CLOSE_GRACE_S = 5.0
 _TOKEN_WARNING_S = 60
+_TOKEN_SPREAD_S = 30
 _EXPIRY_GRACE_S = 5
 
 _B = TypeVar("_B", bound=Body)
@@ -174,9 +176,14 @@ class Front:
             return
         self._warn_later(connection, claims)
 
-    def ending(self, connection: Connection, code: int) -> None:
-        """Take that the close handshake began; whoever does not answer it is dropped."""
-        self.hub.metrics.closes.labels(str(code)).inc()
+    def ending(self, connection: Connection, code: str) -> None:
+        """Take that the close handshake began; whoever does not answer it is dropped.
+
+        Args:
+            connection: which one.
+            code: with which code we end it; `peer`: the other side does.
+        """
+        self.hub.metrics.closes.labels(code).inc()
         self._wall_deadlines.cancel(connection)
         self._deadlines.set(connection, self.now() + _CLOSE_GRACE_S, connection.abort)
 
@@ -201,7 +208,9 @@ class Front:
             end = claims.exp + _EXPIRY_GRACE_S
             self._wall_deadlines.set(connection, end, lambda: connection.close("token_expired"))
 
-        self._wall_deadlines.set(connection, claims.exp - _TOKEN_WARNING_S, warn)
+        # Tokens that were issued together are not renewed in one moment.
+        early = random.uniform(0, _TOKEN_SPREAD_S)  # noqa: S311 -- spreads load, keeps no secret
+        self._wall_deadlines.set(connection, claims.exp - _TOKEN_WARNING_S - early, warn)
 
     def _on_dead(self, peer: Peer) -> None:
         self.hub.metrics.closes.labels("4009").inc()

@@ -13,7 +13,12 @@ import hmac
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -675,6 +680,21 @@ async def test_resuming_many_times_at_once_does_no_harm(stage: Stage) -> None:
     await until(lambda: len(hall.viewers) == 2)
 
 
+async def test_resuming_costs_ten_messages(embedded_url: str, room: str) -> None:
+    """Each reads and sends up to `resume_max` events: who asks too often waits, then goes."""
+    async with own_stage(embedded_url, room, **USUAL) as stage, stage.joined() as ws:
+        now, replies = stage.worker.node.front.now(), []
+        stage.worker.node.front.now = lambda: now
+        for number in range(1, 8):
+            await ws.command("sys.resume", id=number, d={})
+            replies.append(await ws.reply(number))
+        assert ["d" in reply for reply in replies] == [True] * 3 + [False] * 4
+        assert {reply["err"]["code"] for reply in replies[3:]} == {"rate_limited"}
+        assert all(reply["err"]["retry_ms"] > 0 for reply in replies[3:])
+        await ws.message(orjson.dumps([{"op": "sys.resume", "id": 9}] * 64))
+        assert await ws.closed() == 4029
+
+
 # Who may come in. -------------------------------------------------------------------------------
 
 
@@ -875,7 +895,7 @@ async def test_viewers_see_nothing_of_refused_commands(strict: Stage) -> None:
 async def test_a_token_that_ends_closes_the_connection_unless_renewed(
     embedded_url: str, room: str
 ) -> None:
-    """A warning a minute before, 4001 a moment after; a new token keeps the connection."""
+    """A warning a minute or a little more before, 4001 a moment after; a new token keeps the connection."""
     async with own_stage(embedded_url, room) as stage:
         clock = Clock(stage.worker)
         async with stage.socket() as ends, stage.socket() as renewed:
@@ -891,6 +911,28 @@ async def test_a_token_that_ends_closes_the_connection_unless_renewed(
             clock.pass_seconds(2)
             assert await ends.closed() == 4001
             await stage.assert_lives(renewed)
+
+
+async def test_tokens_that_were_issued_together_are_not_renewed_in_one_moment(
+    embedded_url: str, room: str
+) -> None:
+    """The warnings are spread over half a minute: not everybody asks the issuer at once."""
+    async with own_stage(embedded_url, room) as stage, AsyncExitStack() as stack:
+        clock, token = Clock(stage.worker), stage.token("eve", ttl_s=300)
+        sockets = [await stack.enter_async_context(stage.socket()) for _ in range(24)]
+        for ws in sockets:
+            await ws.hello(room, token)
+
+        async def told_after(seconds: float) -> int:
+            clock.ahead += seconds
+            clock.pass_seconds(1)
+            for ws in sockets:
+                await stage.assert_lives(ws)
+            return sum(any(item.get("ev") == "sys.token" for item in ws.items) for ws in sockets)
+
+        assert await told_after(205) == 0
+        assert 0 < await told_after(18) < len(sockets)
+        assert await told_after(18) == len(sockets)
 
 
 @pytest.mark.parametrize(

@@ -20,13 +20,14 @@ from liveroom.connection import Connection
 from liveroom.front import Front
 from liveroom.plugin.spec import Surface
 from liveroom.protocol.handshake import HandshakePolicy, HandshakeRefused, accept_handshake
+from liveroom.web.turnstile import Turnstile
 
 
 __all__ = ["Upgrade"]
 
 
 class _HandedOver(web.StreamResponse):
-    """What the handler returns when the socket is not aiohttp's any more: writes nothing."""
+    """What the handler returns when the socket is not aiohttp's any more, or gone: writes nothing."""
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Do nothing."""
@@ -61,11 +62,16 @@ class Upgrade:
         self._policy = policy
         self._trusted = trusted
         self._limit = limit
+        self._turnstile = Turnstile()
         self.open = True
         """Whether new connections are taken; false while the worker drains."""
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Judge the handshake and hand the socket over."""
+        await self._turnstile.wait()
+        transport = request.transport
+        if transport is None or transport.is_closing():  # the client gave up while it waited
+            return _HandedOver()
         try:
             self._check_capacity()
             accepted = accept_handshake(
@@ -78,10 +84,6 @@ class Upgrade:
             response = web.Response(status=exc.status, text=exc.reason + "\n", headers=headers)
             response.force_close()  # the header alone would not: what came behind would be served
             return response
-        transport = request.transport
-        if transport is None:
-            self._front.addresses.release(bucket)
-            raise ConnectionResetError("the client has gone")
         connection = Connection(self._front, self._surface, accepted, bucket)
         early = _detach(request.protocol, transport, connection)
         transport.write(accepted.response)
