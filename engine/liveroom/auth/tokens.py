@@ -13,12 +13,14 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import Key
+from joserfc.util import json_b64decode, urlsafe_b64decode
 
 from liveroom.auth.claims import (
     ANY_ROOM,
@@ -105,6 +107,22 @@ class _Payload(msgspec.Struct, frozen=True):
 _decode_payload = msgspec.json.Decoder(_Payload).decode
 
 
+class _Parts(NamedTuple):
+    """A token taken apart, its segments as they came."""
+
+    header: bytes
+    payload: _Payload
+    signed: bytes
+    signature: bytes
+
+
+class _Header(NamedTuple):
+    """What a header says that was found sound."""
+
+    alg: str
+    kid: str | None
+
+
 class Verifier:
     """Turns tokens into claims.
 
@@ -146,7 +164,7 @@ class Verifier:
         """
         claims = self.verify_nowait(token)
         if claims is None:
-            await self._issuer_of(_open(token)[1]).keys.refresh()
+            await self._issuer_of(_open(token).payload).keys.refresh()
             claims = self.verify_nowait(token)
         if claims is None:
             raise TokenUnchecked(1000)
@@ -158,14 +176,16 @@ class Verifier:
         Raises:
             TokenError: see the module.
         """
-        opened, payload = _open(token)
-        issuer = self._issuer_of(payload)
-        keys = _keys(issuer, opened.protected)
+        parts = _open(token)
+        issuer = self._issuer_of(parts.payload)
+        algorithm = issuer.keys.algorithm
+        header = _header(parts.header, algorithm)
+        keys = _lookup(issuer.keys, header.kid)
         if keys is None:
             return None
-        if not any(_signed_by(opened, key, issuer.keys.algorithm) for key in keys):
+        if not any(_signed_by(parts, key, header.alg, algorithm) for key in keys):
             raise TokenError("signature")
-        return self._claims(issuer, payload)
+        return self._claims(issuer, parts.payload)
 
     def _issuer_of(self, payload: _Payload) -> Issuer:
         issuer = self._named.get(payload.iss) or self._named.get(None)
@@ -190,29 +210,49 @@ class Verifier:
             raise TokenExpired
 
 
-def _open(token: str) -> tuple[jws.CompactSignature, _Payload]:
+def _open(token: str) -> _Parts:
     """Take a token apart. Nothing in it may be believed yet."""
     if len(token) > MAX_TOKEN_BYTES or not token.isascii():
         raise TokenError("format")
     try:
-        opened = jws.extract_compact(token.encode())
-        return opened, _decode_payload(opened.payload)
-    except (JoseError, ValueError, TypeError, RecursionError):
+        header, body, signature = token.encode().split(b".")
+        payload = _decode_payload(urlsafe_b64decode(body))
+    except (ValueError, TypeError, RecursionError):
         raise TokenError("format") from None
+    return _Parts(header, payload, header + b"." + body, signature)
 
 
-def _keys(issuer: Issuer, header: Any) -> Sequence[Key] | None:
-    """Check the header, then ask the issuer for the keys it may mean."""
-    source = issuer.keys
-    if not isinstance(header, dict) or not _FORBIDDEN_HEADERS.isdisjoint(header):
+@lru_cache(maxsize=256)
+def _header(segment: bytes, algorithm: Algorithm) -> _Header:
+    """Read and check a header; it is kept, for all tokens of an issuer have the same few."""
+    header = _read_header(segment)
+    sound = isinstance(header, dict) and "alg" in header
+    if not sound or not _FORBIDDEN_HEADERS.isdisjoint(header):
         raise TokenError("header")
     alg, typ, kid = header.get("alg"), header.get("typ", _TYP), header.get("kid")
-    if not isinstance(alg, str) or alg not in header_names(source.algorithm):
+    if not isinstance(alg, str) or alg not in header_names(algorithm):
         raise TokenError("algorithm")
     if not isinstance(typ, str) or typ.lower().removeprefix("application/") not in _TYPES:
         raise TokenError("type")
     if not (kid is None or _is_kid(kid)):
         raise TokenError("kid")
+    try:
+        registry_of(algorithm).check_header(header)
+    except JoseError:
+        raise TokenError("header") from None
+    return _Header(alg, kid)
+
+
+def _read_header(segment: bytes) -> Any:
+    try:
+        registry_of("HS256").validate_header_size(segment)
+        return json_b64decode(segment)
+    except (JoseError, ValueError, TypeError, RecursionError):
+        raise TokenError("format") from None
+
+
+def _lookup(source: KeySource, kid: str | None) -> Sequence[Key] | None:
+    """Ask an issuer for the keys that a header may mean."""
     try:
         return source.lookup(kid)
     except KeysUnavailable as error:
@@ -223,9 +263,11 @@ def _is_kid(kid: object) -> bool:
     return isinstance(kid, str) and ".." not in kid and _KID.fullmatch(kid) is not None
 
 
-def _signed_by(opened: jws.CompactSignature, key: Key, algorithm: Algorithm) -> bool:
+def _signed_by(parts: _Parts, key: Key, alg: str, algorithm: Algorithm) -> bool:
+    model = registry_of(algorithm).get_alg(alg)
     try:
-        return jws.validate_compact(opened, key, registry=registry_of(algorithm))
+        model.check_key(key)
+        return model.verify(parts.signed, urlsafe_b64decode(parts.signature), key)
     except (JoseError, ValueError, TypeError):
         return False
 

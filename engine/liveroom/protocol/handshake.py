@@ -12,6 +12,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import SplitResult, urlsplit
 
 from liveroom.errors import ConfigError, LiveroomError
@@ -251,10 +252,12 @@ def _subprotocol(fields: _Fields) -> str | None:
     return None
 
 
+@lru_cache(maxsize=64)
 def _negotiate_deflate(value: str) -> str | None:
     """Answer the first offer of permessage-deflate that can be kept (RFC 7692, 5.1 and 7.1).
 
-    What does not follow the grammar is no offer at all: declining is always safe.
+    What does not follow the grammar is no offer at all: declining is always safe. The answer is
+    kept: there are as many offers as kinds of browsers.
     """
     for name, parameters in _parse_extensions(value):
         if name == _DEFLATE and _is_acceptable(parameters):
