@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Final
 
@@ -40,9 +41,18 @@ MAX_LEVEL: Final = 1000
 
 _USER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
 _ROOM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-# Controls, surrogates, line and paragraph separators; then the marks that turn the direction.
-_STRIPPED_CATEGORIES: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
-_BIDI: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# Controls, formats (what turns the direction, what has no width), surrogates, line separators.
+_STRIPPED_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_JOINERS: Final = "\u200c\u200d"
+_BLANK: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+# Joiners and variants that change nothing that can be seen: beside ASCII, or one after the other.
+_IDLE: Final = re.compile(
+    r"(?<=[\x00-\x7f])[\u200c\u200d\ufe00-\ufe0f]+"
+    r"|[\u200c\u200d]+(?=[\x00-\x7f]|$)"
+    r"|(?<=[\u200c\u200d])[\u200c\u200d]+"
+)
+_EDGES: Final = re.compile(r"^[\s\u200c\u200d\ufe00-\ufe0f]+|[\s\u200c\u200d]+$")
+_MAX_MARKS: Final = 4  # on one letter; more climb over the lines around
 
 
 class Role(StrEnum):
@@ -149,13 +159,28 @@ def valid_room(room: str) -> bool:
 def clean_name(text: str) -> str:
     """Return a name that can be shown: NFC, nothing invisible that acts, at most 32 characters.
 
-    What could break a line, colour a terminal or turn the direction of the text is taken out.
-    Joiners stay, since emoji and several scripts need them.
+    What could break a line, colour a terminal or turn the direction of the text is taken out, and
+    what has no width, so that two names that differ can be told apart. Joiners stay where emoji and
+    several scripts need them. What nothing is left of to be seen is no name: empty.
     """
-    if not (text.isascii() and text.isprintable()):
-        text = unicodedata.normalize("NFC", "".join(filter(_may_show, text)))
-    return text.strip()[:MAX_NAME].rstrip()
+    if text.isascii() and text.isprintable():
+        return text.strip()[:MAX_NAME].rstrip()
+    text = _EDGES.sub("", _IDLE.sub("", "".join(filter(_may_show, text))))
+    text = "".join(_without_piles(unicodedata.normalize("NFC", text)))
+    text = _EDGES.sub("", text[:MAX_NAME])
+    return text if any(unicodedata.category(char)[0] in "LNPS" for char in text) else ""
 
 
 def _may_show(char: str) -> bool:
-    return char not in _BIDI and unicodedata.category(char) not in _STRIPPED_CATEGORIES
+    if char in _BLANK:
+        return False
+    return char in _JOINERS or unicodedata.category(char) not in _STRIPPED_CATEGORIES
+
+
+def _without_piles(text: str) -> Iterator[str]:
+    """Yield the characters less the marks above the fourth on one letter."""
+    pile = 0
+    for char in text:
+        pile = pile + 1 if unicodedata.category(char) in ("Mn", "Me") else 0
+        if pile <= _MAX_MARKS:
+            yield char

@@ -103,10 +103,25 @@ def test_ids_that_are_not_valid(text: str) -> None:
         ("\ud800x", "x"),
         ("\u200f \t", ""),
         ("x" * 40, "x" * 32),
+        ("\u200badmin", "admin"),
+        ("ad\u2060min\u00ad", "admin"),
+        ("ad\u200dmin\u200d", "admin"),
+        ("admin\ufe0f", "admin"),
+        ("admin" + "\U000e0041" * 5, "admin"),
+        ("admin\u3164", "admin"),
+        ("\u200d\u200d", ""),
+        ("\u3164", ""),
+        ("\u2800", ""),
+        ("\u0301", ""),
+        ("👩" + "\u200d" * 9 + "💻", "👩\u200d💻"),
+        ("❤\ufe0f", "❤\ufe0f"),
+        ("می\u200cخواهم", "می\u200cخواهم"),
+        ("क्\u200dष", "क्\u200dष"),
+        ("x" + "\u0302" * 31, "x" + "\u0302" * 4),
     ],
 )
 def test_clean_name_takes_out_what_acts(raw: str, shown: str) -> None:
-    """Controls and direction marks go, text and emoji joiners stay."""
+    """Controls, direction marks and what has no width go; text and emoji joiners stay."""
     assert clean_name(raw) == shown
 
 
