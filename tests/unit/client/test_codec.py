@@ -9,8 +9,10 @@ from typing import Any
 import msgpack
 import orjson
 import pytest
+from hypothesis import given, settings, strategies as st
 
 from liveroom_client.codec import CodecName, Undecodable, codec_of
+from spoiled import spoiled
 
 
 FOLDER = Path(__file__).parents[2] / "vectors"
@@ -120,3 +122,19 @@ def test_codec_has_two_names() -> None:
     name: CodecName = wrong
     with pytest.raises(ValueError, match="json or msgpack"):
         codec_of(name)
+
+
+TEXTS, MESSAGES = zip(*map(of_items, ([name] for name in ITEMS)), strict=True)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=64) | spoiled(TEXTS) | spoiled(MESSAGES))
+def test_codec_gives_a_list_or_one_typed_error_of_any_bytes(data: bytes) -> None:
+    """Whatever a server sends, in whichever codec was agreed; looking for what matters never fails."""
+    for codec in (JSON, PACKED):
+        codec.matters(data)
+        try:
+            items = codec.decode(data, binary=codec.binary)
+        except Undecodable:
+            continue
+        assert type(items) is list

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgpack
@@ -15,6 +17,7 @@ from msgspec import Meta
 from liveroom.errors import CommandError
 from liveroom.protocol.codec import CommandDecoder, Incoming, body_digest, op_of
 from liveroom.protocol.messages import Body, Empty, Hello
+from spoiled import spoiled
 
 
 class Note(Body, frozen=True, kw_only=True):
@@ -280,6 +283,21 @@ def check_answerable(data: bytes, binary: bool) -> None:
 def test_any_bytes_give_commands_or_errors(data: bytes, binary: bool) -> None:
     """Nothing else can come out, and nothing is raised but CommandError."""
     check_answerable(data, binary)
+
+
+_CASES = json.loads(
+    (Path(__file__).parents[2] / "vectors" / "client_messages.json").read_text(encoding="utf-8")
+)["cases"]
+TEXTS = [case["json"].encode() for case in _CASES if "json" in case]
+PACKED = [bytes.fromhex(case["msgpack"]) for case in _CASES if "msgpack" in case]
+
+
+@settings(max_examples=200, deadline=None)
+@given(spoiled(TEXTS), spoiled(PACKED))
+def test_a_spoiled_message_gives_commands_or_errors(text: bytes, packed: bytes) -> None:
+    """What is nearly right goes deeper into the decoder than noise."""
+    check_answerable(text, False)
+    check_answerable(packed, True)
 
 
 @settings(max_examples=120, deadline=None)

@@ -7,9 +7,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings, strategies as st
 
 from liveroom.protocol.messages import (
     KEY_PATTERN,
+    MAX_SAFE,
     ROOM_PATTERN,
     Body,
     Empty,
@@ -131,3 +133,39 @@ def test_envelopes_have_the_fields_of_every_command() -> None:
     assert (made.d, made.id, made.key) == (Empty(), 3, "k")
     assert type(made).__name__ == "ABCCommand"
     assert set(Envelope.__struct_fields__) == set(type(made).__struct_fields__)
+
+
+_TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=70) | st.sampled_from(
+    ["demo", "a.b-c", "demo\n", "x" * 65, "guest:ann"]
+)
+_ODD = (
+    st.none()
+    | st.booleans()
+    | st.integers(-1, MAX_SAFE + 1)
+    | _TEXTS
+    | st.lists(_TEXTS, max_size=2)
+)
+_POSITION = st.fixed_dictionaries({}, optional={"epoch": _ODD, "seq": _ODD, "sub": _ODD, "x": _ODD})
+_HELLO = st.fixed_dictionaries(
+    {"room": _TEXTS | _ODD},
+    optional={"token": _ODD, "resume": _POSITION | _ODD, "client": _ODD, "source": _ODD, "x": _ODD},
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(_HELLO)
+def test_any_hello_is_within_its_bounds_or_refused(body: dict[str, Any]) -> None:
+    """What is taken may be used as a part of a key, and as numbers, without another look."""
+    try:
+        hello = msgspec.json.decode(msgspec.json.encode(body), type=Hello)
+    except msgspec.ValidationError:
+        return
+
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", hello.room)
+    assert len(hello.token) <= 4096
+    assert len(hello.client) <= 64
+    assert len(hello.source) <= 32
+    if hello.resume is not None:
+        assert len(hello.resume.epoch) <= 64
+        assert 0 <= hello.resume.seq <= MAX_SAFE
+        assert 0 <= hello.resume.sub <= MAX_SAFE
