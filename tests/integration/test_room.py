@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 import harness
+from liveroom.hub.hub import SWEEP_S, TOUCH_EVERY
+from liveroom.store.port import Batch, Committed
 
 
 @pytest.fixture
@@ -47,3 +51,30 @@ async def test_gift_is_charged_once_and_seen_by_all(
         item = await client.event("gift.sent", gift="rose", n=2)
         assert item["d"]["value"] == 200
     assert len(two.events("gift.sent")) == 1
+
+
+async def test_room_is_asked_where_it_stands_only_if_it_told_nothing_lately(
+    worker: harness.Worker, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every answer of the store says it: a sweep asks a room alone that has had none for a while."""
+    await worker.open_room(room)
+    ann = await worker.join(room, "ann")
+    hub, asked = worker.node.hub, asyncio.Event()
+    commit = hub.store.commit
+
+    async def watched(scope: str, batch: Batch) -> Committed:
+        if scope == room and not batch.ops and not batch.ephemeral:
+            asked.set()
+        return await commit(scope, batch)
+
+    monkeypatch.setattr(hub.store, "commit", watched)
+    await ann.ask("danmaku.send", text="hello")
+    await ann.event("danmaku")
+    for _ in range(TOUCH_EVERY):
+        await hub._sweep()
+        await hub.settle()
+    assert not asked.is_set()
+
+    hub.rooms[room].batcher.answered_at -= TOUCH_EVERY * SWEEP_S
+    await hub._sweep()
+    await asyncio.wait_for(asked.wait(), harness.PATIENCE_S)

@@ -3,13 +3,18 @@
 No timer is involved, so a lone operation is committed at once, and the busier a scope is the more
 operations share one script call. Only when a whole batch has gathered meanwhile is it sent behind the
 first: the store begins it as soon as it has answered that one, and both reach the disk together.
+
+What is not urgent (a worker's signs of life, mostly) may say how long it can wait: it rides the next
+batch, and begins one only when its time is over. So a room in which little happens is not committed
+for each of them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 import structlog
@@ -36,6 +41,12 @@ _ANSWERED = declare("commit.answered", "the store has answered a batch, nobody w
 
 _DEPTH = 2
 """Most batches of a scope on their way; on one connection they stay in order."""
+
+_STEP_S = 0.1
+"""What may wait leaves at multiples of this, so that the batches of many rooms share a write."""
+
+_FIRST_REST_S, _LONGEST_REST_S = 0.01, 0.25
+"""Before a batch is repeated; doubled each time until one is answered."""
 
 
 class _Pending(NamedTuple):
@@ -67,6 +78,7 @@ class Batcher:
         patience_s: how long a repeatable operation is tried again when its outcome is unknown.
         on_committed: told of every answered batch.
         on_private: takes back what was private in an answered batch.
+        rest: waits so many seconds before a batch is repeated.
     """
 
     def __init__(
@@ -80,6 +92,7 @@ class Batcher:
         patience_s: float,
         on_committed: Callable[[Committed], None],
         on_private: Callable[[Sequence[Ephemeral[Item]]], None] = lambda _: None,
+        rest: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._scope = scope
         self._store = store
@@ -89,9 +102,14 @@ class Batcher:
         self._patience_s = patience_s
         self._on_committed = on_committed
         self._on_private = on_private
+        self._rest = rest
+        self._unknown = 0
+        self.answered_at = clock.monotonic()
         self._queue: deque[_Pending] = deque()
+        self._patient: list[_Pending] = []
+        self._leaves: asyncio.TimerHandle | None = None
         self._broadcast: deque[Broadcast] = deque()
-        self._wanted = False
+        self._wanted = self._wanted_soon = False
         self._submitted = 0
         self._answered = 0
         self._goals: deque[tuple[int, asyncio.Future[None]]] = deque()
@@ -109,7 +127,13 @@ class Batcher:
         return self._broadcasts > 0
 
     def submit(
-        self, op: Op, done: Done, *, durable: bool = False, repeatable: bool = False
+        self,
+        op: Op,
+        done: Done,
+        *,
+        durable: bool = False,
+        repeatable: bool = False,
+        within_s: float = 0.0,
     ) -> None:
         """Queue one operation.
 
@@ -119,13 +143,20 @@ class Batcher:
             durable: wait for the configured durability level before answering.
             repeatable: it may be sent again when nobody knows whether it was executed: it has a
                 key, or doing it twice does no harm.
+            within_s: how long it may wait for others to ride with; it stays in its place.
         """
-        deadline = self._clock.monotonic() + self._patience_s
-        self._queue.append(_Pending(op, done, durable, repeatable or bool(op.key), deadline))
-        self._submitted += 1
-        self._wake()
+        deadline = self._clock.monotonic() + within_s + self._patience_s
+        pending = _Pending(op, done, durable, repeatable or bool(op.key), deadline)
+        if within_s > 0:
+            self._patient.append(pending)
+            self._leave_by(within_s)
+        else:
+            self._hurry()
+            self._enqueue(pending)
 
-    def request(self, op: Op, *, durable: bool = False) -> asyncio.Future[bytes]:
+    def request(
+        self, op: Op, *, durable: bool = False, within_s: float = 0.0
+    ) -> asyncio.Future[bytes]:
         """Queue one operation and return a future of its reply (or its StoreError)."""
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
@@ -137,7 +168,7 @@ class Batcher:
             else:
                 future.set_result(reply)
 
-        self.submit(op, done, durable=durable)
+        self.submit(op, done, durable=durable, within_s=within_s)
         return future
 
     def broadcast(self, broadcast: Broadcast) -> None:
@@ -145,13 +176,18 @@ class Batcher:
         self._broadcast.append(broadcast)
         self._wake()
 
-    def touch(self) -> None:
+    def touch(self, within_s: float = 0.0) -> None:
         """Commit even if there is nothing to do: runs due timers and answers the position."""
-        self._wanted = True
-        self._wake()
+        if within_s > 0:
+            self._wanted_soon = True
+            self._leave_by(within_s)
+        else:
+            self._wanted = True
+            self._wake()
 
     async def drain(self) -> None:
-        """Wait until everything queued was answered."""
+        """Wait until everything was answered; nothing waits for others to ride with any more."""
+        self._hurry()
         while self._flying:
             await asyncio.wait([task for task in self._flying if task is not None])
 
@@ -161,6 +197,33 @@ class Batcher:
             goal_met: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._goals.append((self._submitted, goal_met))
             await goal_met
+
+    def _enqueue(self, *pending: _Pending) -> None:
+        self._queue.extend(pending)
+        self._submitted += len(pending)
+        self._wake()
+
+    def _leave_by(self, within_s: float) -> None:
+        """Have those who wait leave in time, unless a batch takes them along before."""
+        loop = asyncio.get_running_loop()
+        at = math.floor((loop.time() + within_s) / _STEP_S) * _STEP_S
+        if self._leaves is not None:
+            if self._leaves.when() <= at:
+                return
+            self._leaves.cancel()
+        self._leaves = loop.call_at(at, self._hurry)
+
+    def _hurry(self) -> None:
+        """Have what waits for others leave now."""
+        if self._leaves is not None:
+            self._leaves.cancel()
+            self._leaves = None
+        if self._wanted_soon:
+            self._wanted_soon = False
+            self.touch()
+        if self._patient:
+            waiting, self._patient = self._patient, []
+            self._enqueue(*waiting)
 
     def _wake(self) -> None:
         if self._flying:
@@ -173,7 +236,10 @@ class Batcher:
     async def _run(self) -> None:
         try:
             if self._queue or self._broadcast or self._wanted:  # else the batch before took it all
+                self._hurry()
                 await self._commit_once()
+                if self._unknown:
+                    await self._rest(min(_LONGEST_REST_S, _FIRST_REST_S * 2 ** (self._unknown - 1)))
         finally:
             self._flying.discard(asyncio.current_task())
             self._wake()
@@ -203,7 +269,8 @@ class Batcher:
             self._metrics.failed("fault")
             self._failed([p._replace(deadline=0.0) for p in taken], OutcomeUnknown(repr(exc)))
         else:
-            self._metrics.committed(len(taken), self._clock.monotonic() - began)
+            self.answered_at, self._unknown = self._clock.monotonic(), 0
+            self._metrics.committed(len(taken), self.answered_at - began)
             for pending, reply in zip(taken, committed.replies, strict=True):
                 _tell(pending, reply)
             self._count_answered(len(taken))
@@ -223,6 +290,7 @@ class Batcher:
                 again.append(pending)
             else:
                 _tell(pending, error)
+        self._unknown = self._unknown + 1 if again else 0
         self._count_answered(len(taken) - len(again))
         self._queue.extendleft(reversed(again))
 

@@ -74,7 +74,7 @@ class Follower:
         self.position = _NOWHERE
         self.ring = Ring(*ring)
         self.states: dict[str, StateItem] = {}
-        self.filled = 0
+        self.filled = self.lost = 0
         self._held: list[Publication] = []
         self._filling: asyncio.Task[None] | None = None
         self._stale = False
@@ -269,6 +269,7 @@ class Follower:
             await self._request(Op("sys.epoch", "", {"was": goal.epoch}))
         self._changes = 0
         position, states = await self._ask()
+        self.lost += 1
         log.warning("history lost", scope=self._scope, had=self.position, now=position)
         self._begin(position)
         self._sink.on_epoch(position.epoch)

@@ -31,7 +31,8 @@ log = structlog.get_logger("liveroom.hub")
 
 SWEEP_S = 2.0
 """How often positions are compared; a hole is filled after at most two sweeps."""
-TOUCH_EVERY = 2  # sweeps between two position questions for a quiet room
+TOUCH_EVERY = 2
+"""Sweeps in which a room is asked for its position at least once, if nothing else is asked there."""
 _TRIM_EVERY = 30  # sweeps between two looks at the age of a room's log
 UNLOAD_AFTER_S = 30.0
 _SOON_MS = 120_000
@@ -106,9 +107,12 @@ class Hub:
         """Commit operations to any scope, alone."""
         return await self.store.commit(scope, Batch(ops, durable=durable))
 
-    async def submit(self, scope: str, op: Op, *, durable: bool = False) -> bytes:
+    async def submit(
+        self, scope: str, op: Op, *, durable: bool = False, within_s: float = 0.0
+    ) -> bytes:
         """Have an operation ride in the scope's next batch; return the script's reply."""
-        return await self.room_for(scope).batcher.request(op, durable=durable)
+        room = self.room_for(scope)
+        return await room.batcher.request(op, durable=durable, within_s=within_s)
 
     @property
     def plugins(self) -> Sequence[str]:
@@ -238,8 +242,9 @@ class Hub:
         for room in list(self.rooms.values()):
             room.follower.sweep()
             room.count_filled()
-            if self._sweeps % TOUCH_EVERY == 0 and not room.batcher.busy:
-                room.batcher.touch()
+            left = room.batcher.answered_at + TOUCH_EVERY * SWEEP_S - now
+            if left < SWEEP_S and not room.batcher.busy:  # the next sweep could be too late
+                room.batcher.touch(within_s=left)
             if self._sweeps % _TRIM_EVERY == 0:
                 room.trim()
             if self._may_unload(room, now):

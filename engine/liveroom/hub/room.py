@@ -52,7 +52,7 @@ class Room:
         self._labelled: set[Viewer] = set()
         self._values: dict[str, Any] = {}
         self._hearing = Hearing()
-        self._filled = 0
+        self._filled = self._lost = 0
         self.heard: Counter[str] = Counter()
         settings = hub.settings
         self.due_ms = 0
@@ -162,9 +162,11 @@ class Room:
         if counted or not only:
             self._hub.manager.published(self, event, d, ts)
 
-    def submit(self, op: Op, *, durable: bool = False) -> asyncio.Future[bytes]:
+    def submit(
+        self, op: Op, *, durable: bool = False, within_s: float = 0.0
+    ) -> asyncio.Future[bytes]:
         """Put an operation into the next batch; the future holds the script's reply."""
-        return self.batcher.request(op, durable=durable)
+        return self.batcher.request(op, durable=durable, within_s=within_s)
 
     def mark(self) -> None:
         """Have the `flush` hooks called with the next beat."""
@@ -207,7 +209,8 @@ class Room:
     def on_epoch(self, epoch: str) -> None:
         """Tell every viewer that its position means nothing any more."""
         self._values.clear()
-        self._hub.metrics.epochs.inc()
+        self._hub.metrics.epochs.inc(self.follower.lost - self._lost)  # not a first beginning
+        self._lost = self.follower.lost
         # In the lane of the durable events: it stands between those of the two epochs.
         gap = event_item("sys.gap", {"from": None, "to": None, "epoch": epoch})
         self._lanes.add_durable(None, gap)
@@ -260,7 +263,7 @@ class Room:
     def trim(self) -> None:
         """Have the log drop what is older than it needs to be."""
         op = Op("sys.trim", "", {"older_ms": self._hub.settings.log_max_age_s * 1000})
-        self.batcher.submit(op, _log_fault(op))
+        self.batcher.submit(op, _log_fault(op), within_s=10.0)
 
     @property
     def settled(self) -> bool:

@@ -104,8 +104,14 @@ class RoomHandle(Protocol):
             counted: with `only`: the `published` hooks are told of it all the same.
         """
 
-    def submit(self, op: Op, *, durable: bool = False) -> asyncio.Future[bytes]:
-        """Put an operation into the room's next batch; the future holds the script's reply."""
+    def submit(
+        self, op: Op, *, durable: bool = False, within_s: float = 0.0
+    ) -> asyncio.Future[bytes]:
+        """Put an operation into the room's next batch; the future holds the script's reply.
+
+        What is not urgent says within how many seconds it is to leave: it rides with others, so
+        that a quiet room is not committed for it alone.
+        """
 
     def mark(self) -> None:
         """Have the `flush` hooks called with the next beat."""
@@ -200,8 +206,13 @@ class Engine(Protocol):
     async def commit(self, scope: str, ops: Sequence[Op], *, durable: bool = False) -> Committed:
         """Commit operations to any scope, alone. Raises StoreError."""
 
-    async def submit(self, scope: str, op: Op, *, durable: bool = False) -> bytes:
-        """Have an operation ride in the scope's next batch; return the script's reply."""
+    async def submit(
+        self, scope: str, op: Op, *, durable: bool = False, within_s: float = 0.0
+    ) -> bytes:
+        """Have an operation ride in the scope's next batch; return the script's reply.
+
+        `within_s` as in `RoomHandle.submit`.
+        """
 
     async def history(self, room_id: str, after: Position, limit: int) -> History:
         """Read durable events of any room after a position, served here or not. Raises StoreError.

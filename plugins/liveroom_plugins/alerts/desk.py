@@ -19,8 +19,8 @@ __all__ = ["Desk"]
 
 log = structlog.get_logger("liveroom.alerts")
 
-_TURN_S: Final = 5.0
-_RENEW_S: Final = 2.0
+_TURN_S: Final = 10.0
+_RENEW_S: Final = 4.0
 _PATIENCE_S: Final = 3.0
 """After that an action that nobody has told the end of is run by whoever judges now."""
 _CLAIMS_S: Final = 60

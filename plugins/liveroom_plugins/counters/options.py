@@ -60,6 +60,11 @@ class Options(NamedTuple):
         return cls(n["flush_ms"] / 1000, lost_ms, keep_ms, late_ms, round(n["messages"]), acts)
 
     @property
+    def beat_s(self) -> float:
+        """How often a worker with viewers shows that it lives; a dead one's left when it last did."""
+        return min(5.0, self.lost_ms / 3000)
+
+    @property
     def for_store(self) -> dict[str, int]:
         """What the store goes by."""
         return {

@@ -64,7 +64,10 @@ local function count_items(s, items)
   end
 end
 
+local function is_empty(d) return not (d.v or d.a or d.d or d.x or d.n or d.p or d.i) end
+
 local function count_told(s, d, off)
+  if is_empty(d) then return end -- it says that its worker lives
   local page, users = new_page(s), {}
   for _, row in ipairs(d.v or {}) do users[#users + 1] = row[1] end
   for _, row in ipairs(d.a or {}) do users[#users + 1] = row[1] end

@@ -28,6 +28,7 @@ from liveroom import (
     StoreError,
     Surface,
     command,
+    json_answer,
     open_to,
     shown_text,
 )
@@ -54,11 +55,13 @@ __all__ = ["Counters"]
 log = structlog.get_logger("liveroom.counters")
 
 _PARTS = ("session.lua", "viewers.lua", "said.lua", "pages.lua", "orders.lua", "read.lua")
+_VIEWER = Role.VIEWER  # reading a member off an enum class takes longer
+_DONE = frozenset({"like.send", "viewer.share", "shelf.click", "shelf.cart"})
+"""Commands by which viewers do what is counted when it was accepted."""
 _TICK_S = 0.1
 _TELL_S = 1.0
 _FORGET_S = 10.0
 _BY = ("minute", "source", "item", "segment", "survey")
-_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _SHOWN = ("session", "opened_ms", "closed_ms", "now", "currency", "segment")
 
 
@@ -72,7 +75,7 @@ class Counters(Plugin):
 
     What the store decides itself (gifts, votes, orders, …) it counts in the same step. A worker that
     dies takes along what it gathered since it told last: a second of likes, danmaku, shares and clicks,
-    and two of its viewers' time. What is in no log is told to whoever keeps records.
+    and up to five of its viewers' time. What is in no log is told to whoever keeps records.
     """
 
     name = "counters"
@@ -153,16 +156,18 @@ class Counters(Plugin):
 
     def published(self, room: RoomHandle, event: str, d: dict[str, Any], ts: int) -> None:
         """Count a viewer's message that the room is shown."""
-        if event == "danmaku" and d["user"]["role"] == Role.VIEWER:
+        if event == "danmaku" and d["user"]["role"] == _VIEWER:
             sender = self.audience.current(room)
             if sender is not None:
                 user = d["user"]["id"]
                 source, mood = sender.gathering.source_of(user), mood_of(d.get("text", ""))
                 sender.gathering.say(Said(d["id"], user, source, ts, mood))
+                if sender.due:  # it rides with the message: a quiet room is committed once
+                    room.mark()
 
     def accepted(self, call: Call[Any]) -> None:
         """Count what a viewer did."""
-        if call.role is not Role.VIEWER:
+        if call.op not in _DONE or call.role is not _VIEWER:
             return
         sender = self.audience.current(call.room)
         if sender is None:
@@ -302,12 +307,13 @@ class Counters(Plugin):
         if by:
             rows = [row_of(by, row, raw["opened_ms"]) for row in raw["rows"]]
             shown |= {"by": by, "rows": sorted(rows, key=lambda row: _order(by, row))}
-        return _json(shown)
+        return json_answer(shown)
 
     @open_to(Role.HOST)
     async def _sessions(self, request: web.Request) -> web.Response:
         """List the sessions that are kept, newest first."""
-        return _json(await self._ask(request.match_info["room"], Op("counters.sessions", "", {})))
+        op = Op("counters.sessions", "", {})
+        return json_answer(await self._ask(request.match_info["room"], op))
 
     async def _ask(self, room: str, op: Op) -> dict[str, Any]:
         reply = (await self._engine.commit(room, [op])).replies[0]
@@ -344,7 +350,3 @@ def _order(by: str, row: dict[str, Any]) -> tuple[float, str]:
     if by in ("minute", "survey"):
         return float(row.get("minute", -row.get("ts", 0))), ""
     return -float(row["paid_amount"]), str(row[by])
-
-
-def _json(body: dict[str, Any]) -> web.Response:
-    return web.Response(body=orjson.dumps(body), headers=_HEADERS, content_type="application/json")

@@ -19,12 +19,9 @@ from liveroom_plugins.counters.options import Options
 from liveroom_plugins.counters.records import Record
 
 
-__all__ = ["BEAT_S", "Journal", "Sender"]
+__all__ = ["Journal", "Sender"]
 
 log = structlog.get_logger("liveroom.counters")
-
-BEAT_S = 2.0
-"""How often a worker with viewers shows that it lives; a dead one's viewers left when it last did."""
 
 _SETTLED_S = 12.0
 """After the end: what was said may be deleted until figures stand."""
@@ -78,7 +75,7 @@ class Sender:
         since = self._now() - self._sent_at
         if self.pending:
             return since >= self._options.flush_s
-        return self.gathering.here > 0 and since >= BEAT_S
+        return self.gathering.here > 0 and since >= self._options.beat_s
 
     @property
     def pending(self) -> bool:

@@ -17,9 +17,9 @@ __all__ = ["Errands", "ask", "closed"]
 log = structlog.get_logger("liveroom.moderation")
 
 
-async def ask(room: RoomHandle, op: Op) -> dict[str, Any]:
+async def ask(room: RoomHandle, op: Op, within_s: float = 0.0) -> dict[str, Any]:
     """Return the script's answer. Raises StoreError, CommandError."""
-    reply = await room.submit(op)
+    reply = await room.submit(op, within_s=within_s)
     if reply[:1] == b"-":
         refusal = orjson.loads(reply[1:])
         raise CommandError(refusal["code"], refusal["msg"])

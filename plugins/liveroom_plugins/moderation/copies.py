@@ -13,8 +13,9 @@ from .copy import RoomCopy
 
 __all__ = ["READ_AGAIN_S", "Copies"]
 
-READ_AGAIN_S: Final = 5.0
-"""How long a sanction of which nothing was heard may not hold here, at most."""
+READ_AGAIN_S: Final = 2.0
+RIDE_S: Final = 3.0
+"""A sanction of which nothing was heard may not hold here for both together, at most."""
 
 _HOLDS: Final = frozenset({"mute", "unmute", "ban", "unban", "shadow", "unshadow"})
 
@@ -60,10 +61,10 @@ class Copies:
                 del self._copies[name]
             else:
                 copy.forget(now)
-                self._errands.run(self.load(copy))  # one room's trouble is not the others'
+                self._errands.run(self.load(copy, RIDE_S))  # a room's trouble is its own
 
-    async def load(self, copy: RoomCopy) -> None:
+    async def load(self, copy: RoomCopy, within_s: float = 0.0) -> None:
         """Read the sanctions. Raises StoreError."""
-        while not copy.take(await ask(copy.room, Op("mod.sync", "", {"rev": copy.rev}))):
-            pass  # it was overtaken by a change; the next answer has it
+        while not copy.take(await ask(copy.room, Op("mod.sync", "", {"rev": copy.rev}), within_s)):
+            within_s = 0.0  # it was overtaken by a change; the next answer has it
         copy.close_banned(list(copy.bans))

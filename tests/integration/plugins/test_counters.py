@@ -14,6 +14,7 @@ import harness
 from counting import FLUSH_MS, Shop, counting
 from faultproxy import FaultProxy
 from liveroom import Body, Call, Commit, ConfigError, Op, Plugin, command
+from liveroom.store.port import Batch, Committed
 
 
 @pytest.fixture
@@ -726,6 +727,30 @@ async def test_figures_are_for_other_plugins(shop: Shop, room: str) -> None:
     figures = await hub.figures("counters", hub.room_for(room))
     assert (figures["kinds.like"], figures["paid_amount"], figures["conversion"]) == (7, 500, 1.0)
     assert "csat" not in figures
+
+
+async def test_counters_ride_with_the_message_that_they_count(
+    shop: Shop, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quiet room in which somebody says something is committed once, not twice."""
+    await shop.worker.open_room(room)
+    ann = await come(shop, room, "ann")
+    await shop.figures(room, viewers=1)
+    await shop.told(room)
+    await shop.pass_time(room, 1)
+    store, batches = shop.worker.node.hub.store, list[Batch]()
+    commit = store.commit
+
+    async def watched(scope: str, batch: Batch) -> Committed:
+        if any(op.name == "counters.add" and "d" in op.body for op in batch.ops):
+            batches.append(batch)
+        return await commit(scope, batch)
+
+    monkeypatch.setattr(store, "commit", watched)
+    await ann.ask("danmaku.send", text="hello")
+    await shop.figures(room, interactions=1)
+
+    assert [bool(batch.ephemeral) for batch in batches] == [True]
 
 
 # Faults.

@@ -288,3 +288,89 @@ async def test_batcher_drain_waits_for_what_was_queued(bench: Bench) -> None:
     await drained
 
     assert bench.told == [("a", b"+a")]
+
+
+async def test_batcher_has_what_can_wait_ride_with_others(bench: Bench) -> None:
+    """It begins no batch of its own while it may wait, and stays in its place."""
+    bench.submit("sign", within_s=60.0)
+    bench.batcher.touch(within_s=60.0)
+    await asyncio.sleep(0)
+    assert not bench.batcher.busy
+
+    bench.submit("urgent")
+    await bench.store.answer(1)
+    await bench.quiet()
+
+    assert [bench.store.names(n) for n in range(1, len(bench.store.batches) + 1)] == [
+        ["sign", "urgent"]
+    ]
+
+
+async def test_batcher_has_what_can_wait_ride_with_a_broadcast(bench: Bench) -> None:
+    """A batch that is about to leave takes it along, whatever it was for."""
+    bench.submit("sign", within_s=60.0)
+    bench.batcher.broadcast(Broadcast(b"1", []))
+    await bench.store.answer(1)
+    await bench.quiet()
+
+    assert bench.store.names(1) == ["sign"]
+    assert bench.told == [("sign", b"+sign")]
+
+
+async def test_batcher_sends_what_nobody_came_for(bench: Bench) -> None:
+    """When its time is over it leaves alone; what waits longer rides with it."""
+    bench.submit("later", within_s=60.0)
+    bench.submit("soon", within_s=0.05)
+    await bench.store.answer(1)
+    await bench.quiet()
+
+    assert bench.store.names(1) == ["later", "soon"]
+
+
+async def test_batcher_drain_waits_for_nobody(bench: Bench) -> None:
+    """Whoever lets a room go does not wait for what could ride."""
+    bench.submit("sign", within_s=60.0)
+    drained = asyncio.create_task(bench.batcher.drain())
+    await bench.store.answer(1)
+    await drained
+
+    assert bench.told == [("sign", b"+sign")]
+
+
+async def test_batcher_rests_before_it_repeats() -> None:
+    """A store that fails at once is asked a few times within the patience, not as fast as it fails."""
+    bench = Bench()
+    rests: list[float] = []
+
+    async def rest(seconds: float) -> None:
+        rests.append(seconds)
+        bench.clock.advance(seconds)
+
+    commits = 0
+
+    class Broken:
+        async def commit(self, scope: str, batch: Batch) -> Committed:
+            nonlocal commits
+            commits += 1
+            assert commits < 100, "it spins"
+            raise OutcomeUnknown("broken")
+
+    store: Any = Broken()
+    batcher = Batcher(
+        "room",
+        store,
+        bench.clock,
+        metrics=CommitMetrics(CollectorRegistry()),
+        max_ops=100,
+        patience_s=2.0,
+        on_committed=bench.committed.append,
+        rest=rest,
+    )
+    batcher.submit(Op("a", "u", {}, "k", "h"), lambda reply: bench.told.append(("a", reply)))
+    await batcher.drain()
+
+    ((_, reply),) = bench.told
+    assert isinstance(reply, OutcomeUnknown)
+    assert commits == len(rests) + 1
+    assert rests[:3] == [0.01, 0.02, 0.04]
+    assert max(rests) == 0.25

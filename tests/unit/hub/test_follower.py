@@ -331,6 +331,7 @@ async def test_follower_of_an_unknown_scope_takes_all_of_its_log() -> None:
 
     assert made.sink.durable == made.items
     assert made.sink.epochs == ["e1"]
+    assert made.follower.lost == 0
 
 
 async def test_follower_of_an_unknown_scope_learns_the_epoch_from_an_answer() -> None:
@@ -362,6 +363,7 @@ async def test_follower_begins_anew_when_the_store_was_wiped(bench: Bench) -> No
     await bench.quiet()
 
     assert bench.sink.epochs == ["", "e2"]
+    assert bench.follower.lost == 1
     assert bench.sink.durable == bench.items
     assert bench.follower.position == Position("e2", 1, 0)
 

@@ -11,7 +11,7 @@ from liveroom import Op, StoreError
 from liveroom_plugins.counters.gather import PAGE
 from liveroom_plugins.counters.options import Options
 from liveroom_plugins.counters.records import Record
-from liveroom_plugins.counters.sender import BEAT_S, Sender
+from liveroom_plugins.counters.sender import Sender
 
 
 OPTIONS = Options(1.0, 10_000, 2, 1, 100, acts=True)
@@ -99,14 +99,14 @@ async def test_sender_waits_between_pages() -> None:
 
 
 async def test_sender_shows_that_it_lives_while_it_has_viewers() -> None:
-    """An empty page every two seconds; none without viewers."""
+    """An empty page three times before it is taken for dead; none without viewers."""
     told = Told()
     told.sender.gathering.enter("ann", "")
     told.sender.send()
     await told.store.answer()
-    told.now += BEAT_S - 0.1
+    told.now += OPTIONS.beat_s - 0.1
     assert not told.due()
-    told.now += 0.1
+    told.now += 0.2
     assert told.due()
     told.sender.send()
     await told.store.answer()
