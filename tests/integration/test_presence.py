@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import orjson
 import pytest
 
 import harness
 from liveroom import Op
+from liveroom.errors import StoreUnavailable
 from liveroom.features import presence
 
 
@@ -17,8 +19,14 @@ EXPIRED_MS = 31_000
 
 @pytest.fixture(autouse=True)
 def quick_reports(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have workers report their counts 20 times a second."""
-    monkeypatch.setattr(presence, "_REPORT_S", 0.05)
+    """Have workers report their counts 20 times a second, and refresh them twice."""
+    for name, seconds in {
+        "_REPORT_S": 0.05,
+        "_SOON_S": 0.05,
+        "_REFRESH_S": 0.4,
+        "_LATER_S": 0.1,
+    }.items():
+        monkeypatch.setattr(presence, name, seconds)
 
 
 def presence_of(worker: harness.Worker) -> presence.Presence:
@@ -102,7 +110,7 @@ async def test_presence_of_a_stopped_worker_is_taken_back(
     monkeypatch.setattr(presence, "_REPORT_S", 3600.0)
     async with harness.running_worker(store_url) as second:
         await second.join(room, "ann")
-        await presence_of(second)._report()
+        presence_of(second)._report()
         await online(host, now=2)
     await online(await first.join(room, "bob"), now=2, peak=2, viewers=3)
 
@@ -117,15 +125,69 @@ async def test_presence_counts_who_comes_while_nobody_is_told(
     submit = worker.node.hub.submit
     arrived: asyncio.Future[harness.Client] = asyncio.get_running_loop().create_future()
 
-    async def late(scope: str, op: Op, *, durable: bool = False) -> bytes:
+    async def late(scope: str, op: Op, **options: Any) -> bytes:
         if op.name == "presence.report" and op.body["n"] == 0 and not arrived.done():
             arrived.set_result(await worker.join(room, "ann"))
-        return await submit(scope, op, durable=durable)
+        return await submit(scope, op, **options)
 
     monkeypatch.setattr(worker.node.hub, "submit", late)
     await host.close()
     ann = await asyncio.wait_for(arrived, harness.PATIENCE_S)
     await online(ann, now=1, peak=1, viewers=2)
+
+
+async def shown_version(worker: harness.Worker, room: str) -> int:
+    """Return how often the store has shown another audience."""
+    (reply,) = (await worker.node.hub.commit(room, [Op("sys.sync", "", {})])).replies
+    states = orjson.loads(reply[1:])["states"]
+    (version,) = (state["v"] for state in states if state["st"] == "online")
+    found: int = version
+    return found
+
+
+async def test_presence_told_again_is_no_news(
+    worker: harness.Worker, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that shows that it lives has nobody sent what everybody knows."""
+    host = await worker.open_control(room)
+    await host.ask("room.open")
+    ann = await worker.join(room, "ann")
+    await online(ann, now=2, peak=2, viewers=2)
+    before = await shown_version(worker, room)
+    submit, refreshed, told = worker.node.hub.submit, asyncio.Event(), 0
+
+    async def counted(scope: str, op: Op, **options: Any) -> bytes:
+        nonlocal told
+        reply = await submit(scope, op, **options)
+        told += op.name == "presence.report"
+        if told == 3:
+            refreshed.set()
+        return reply
+
+    monkeypatch.setattr(worker.node.hub, "submit", counted)
+    await asyncio.wait_for(refreshed.wait(), harness.PATIENCE_S)
+    assert await shown_version(worker, room) == before
+
+
+async def test_presence_of_a_room_in_trouble_is_its_own(
+    worker: harness.Worker, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another room's audience is counted meanwhile, and its own as soon as it can be."""
+    other = f"{room}-other"
+    await worker.open_room(room)
+    await worker.open_room(other)
+    submit, cured = worker.node.hub.submit, False
+
+    async def troubled(scope: str, op: Op, **options: Any) -> bytes:
+        if scope == room and op.name == "presence.report" and not cured:
+            raise StoreUnavailable("down")
+        return await submit(scope, op, **options)
+
+    monkeypatch.setattr(worker.node.hub, "submit", troubled)
+    ann, bob = await worker.join(room, "ann"), await worker.join(other, "bob")
+    await online(bob, now=1, viewers=2)
+    cured = True
+    await online(ann, now=1, viewers=2)
 
 
 def entries(client: harness.Client) -> int:

@@ -1,6 +1,8 @@
 -- Audience size. Keys: `here` hash worker -> "n|valid until ms"; `uv` HyperLogLog; `peak` counter.
 local VALID_MS = 30000
+local moved = false -- in this call: then what is stored is not what will be
 
+-- A worker that tells the same again is no news.
 local function show(counts)
   local total = 0
   for _, value in pairs(counts) do total = total + tonumber(string.match(value, '^%d+')) end
@@ -9,7 +11,10 @@ local function show(counts)
     peak = total
     write('SET', key('peak'), peak)
   end
-  state('online', {now = total, peak = peak, viewers = call('PFCOUNT', key('uv'))})
+  local shown = string.format('{"now":%.0f,"peak":%.0f,"viewers":%.0f}', total, peak, call('PFCOUNT', key('uv')))
+  local stored = call('HGET', key('st'), 'online')
+  moved = moved or not stored or not string.find(stored, shown, 1, true)
+  if moved then state('online', shown) end
 end
 
 -- Workers that told nothing for a while are gone.
