@@ -1,7 +1,7 @@
 """`python -m bench.growth`: how cost grows with viewers, rooms, workers and messages.
 
-One thing grows at a time. Prints a table of each series and, with `--out DIR`, writes an SVG plot of
-each and `growth.json`.
+One thing grows at a time. Prints a table of each series. `--out DIR` writes a page with tables and
+plots (`growth.html`) and all figures (`growth.json`); `--pictures DIR` writes the plots alone.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from html import escape
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -72,6 +73,7 @@ class Extent:
 
 _WITH_ROOMS, _WITH_WORKERS, _WITH_RATES = 2000, 2400, 1000  # viewers in all
 _RATE = 100.0
+_ROOMS_AT_ONCE = 100  # their viewers come together: more at once, and some hear nothing in time
 _SETTINGS = {"beat_ms": _BEAT_MS, "danmaku_per_s": 100_000}
 
 
@@ -94,7 +96,8 @@ def _rooms(placed: Cores, extent: Extent, series: Series) -> None:
         for count in extent.rooms:
             names = [f"r{count}-{n}" for n in range(count)]
             fleet.open(names)
-            fleet.spread(names, _WITH_ROOMS // count)
+            for start in range(0, count, _ROOMS_AT_ONCE):
+                fleet.spread(names[start : start + _ROOMS_AT_ONCE], _WITH_ROOMS // count)
             fleet.talk(dict.fromkeys(names, 2 * _RATE / count), scattered=True)
             series.points.append(Point(count, fleet.window(extent.seconds)))
             fleet.leave()
@@ -147,6 +150,8 @@ def main() -> int:
     seconds = time.monotonic() - began
     if given.out:
         _write(given.out, found, machine)
+    if given.pictures:
+        _draw(given.pictures, found, machine)
     _print(found, machine, seconds, markdown=given.markdown)
     return 1 if any(series.failed for series in found) else 0
 
@@ -155,7 +160,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.growth", description=__doc__)
     parser.add_argument("--only", metavar="SERIES,…", help=f"of {', '.join(_SERIES)}")
     parser.add_argument("--quick", action="store_true", help="smaller and shorter")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write plots and growth.json there")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write growth.html and growth.json")
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="write growth-SERIES.svg")
     parser.add_argument("--markdown", action="store_true", help="print for docs/scaling.md")
     given = parser.parse_args()
     given.only = given.only.split(",") if given.only else list(_SERIES)
@@ -239,23 +245,67 @@ def _print(
 
 def _write(folder: Path, found: Sequence[Series], machine: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    note = f"{machine['when']}, {machine['cpu']}, commit {machine['commit']}"
-    for series in found:
-        if len(series.points) > 1:
-            plot = svg(series.title, list(_panels(series)), note)
-            (folder / f"growth-{series.name}.svg").write_text(plot, encoding="utf-8")
+    (folder / "growth.html").write_text(_page(found, machine), encoding="utf-8")
     whole = {"machine": machine, "series": [asdict(series) for series in found]}
     (folder / "growth.json").write_text(json.dumps(whole, indent=1), encoding="utf-8")
 
 
+def _draw(folder: Path, found: Sequence[Series], machine: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for series in found:
+        plot = _plot(series, machine)
+        if plot:
+            (folder / f"growth-{series.name}.svg").write_text(plot, encoding="utf-8")
+
+
+def _plot(series: Series, machine: dict[str, Any]) -> str:
+    if len(series.points) < 2:
+        return ""
+    note = f"{machine['when']}, {machine['cpu']}, commit {machine['commit']}"
+    return svg(f"{series.title}, beat {_BEAT_MS} ms", list(_panels(series)), note)
+
+
+_HEAD = """<!doctype html><html lang="en"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width"><title>How cost grows</title><style>
+:root{color-scheme:light dark;font:15px/1.5 system-ui,sans-serif}body{margin:2em auto;max-width:86em;padding:0 1em}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums}
+th,td{padding:.2em .8em;text-align:right;border-bottom:1px solid #8886}svg{max-width:100%;height:auto}
+</style><h1>How cost grows</h1>
+"""
+
+
+def _page(found: Sequence[Series], machine: dict[str, Any]) -> str:
+    parts = [_HEAD]
+    for series in found:
+        parts.append(f"<h2>{escape(series.name)}</h2><p>{escape(series.title)}</p>")
+        parts.append(_plot(series, machine))
+        parts.append("<table>" + _table_row("th", [series.x_name, *_HEADS]))
+        parts += [_table_row("td", _cells(point)) for point in series.points]
+        parts.append("</table>" + _list(series.notes))
+    return "\n".join([*parts, _list(machine_lines(machine))]) + "\n"
+
+
+def _table_row(tag: str, cells: Iterable[str]) -> str:
+    return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+
+def _list(lines: Iterable[str]) -> str:
+    return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
+
+
 def _panels(series: Series) -> Iterable[Panel]:
-    points = series.points
-    yield Panel(
-        "CPU us per delivery",
-        series.x_name,
-        [Line("all workers", [(p.x, p.seen.us_per_delivery) for p in points])],
-    )
-    aged = [p for p in points if p.seen.age["n"]]
+    def line(name: str, value: Callable[[Seen], float]) -> Line:
+        return Line(name, [(p.x, value(p.seen)) for p in series.points])
+
+    if series.name == "rooms":  # nobody shares a message there: the cost of one says more
+        cost = line("all workers", lambda seen: seen.cpu / max(1.0, seen.sent) * 1e6)
+        yield Panel("CPU us per message sent", series.x_name, [cost])
+        commits = line("store", lambda seen: seen.commits / seen.seconds)
+        yield Panel("commits/s", series.x_name, [commits])
+    else:
+        cost = line("all workers", lambda seen: seen.us_per_delivery)
+        yield Panel("CPU us per delivery", series.x_name, [cost])
+    aged = [p for p in series.points if p.seen.age["n"]]
     if aged:
         yield Panel(
             "age of a message when it comes, ms",

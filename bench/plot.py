@@ -1,4 +1,7 @@
-"""Line plots as SVG text: small enough to need no library, plain enough to read in any browser."""
+"""Line plots as SVG text: small enough to need no library, plain enough to read in any browser.
+
+They bring their own ground, so they read the same on a light page and on a dark one.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ __all__ = ["Line", "Panel", "svg"]
 _WIDTH, _HEIGHT = 440, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 24, 40, 48
 _COLORS = ("#1f6feb", "#c2410c", "#15803d", "#7c3aed")
-_STYLE = "font-family:system-ui,sans-serif;font-size:12px"
+_STYLE = "font-family:system-ui,sans-serif;font-size:12px;fill:#1f2328"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +41,9 @@ def svg(title: str, panels: Sequence[Panel], note: str = "") -> str:
     width, height = _WIDTH * len(panels), _HEIGHT + 52
     size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" {size} style="{_STYLE}">',
-        f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} style="{_STYLE}" role="img">',
+        f"<title>{escape(title)}</title>",
+        f'<rect width="{width}" height="{height}" rx="6" fill="#ffffff"/>',
         _text(16, 24, title, "start", "font-weight:600;font-size:15px"),
     ]
     for number, panel in enumerate(panels):
@@ -68,7 +72,7 @@ def _panel(panel: Panel) -> list[str]:
             f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{down:.1f}" y2="{down:.1f}"'
             ' stroke="#d8dee4"/>'
         )
-        parts.append(_text(_LEFT - 6, down + 4, f"{y:g}", "end"))
+        parts.append(_text(_LEFT - 6, down + 4, f"{y:,g}", "end"))
     parts += [_text(at(x, 0)[0], _HEIGHT - _BOTTOM + 16, f"{x:,g}", "middle") for x in xs]
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
     parts.append(_text(middle, _HEIGHT - _BOTTOM + 34, panel.x_name, "middle"))
@@ -81,9 +85,10 @@ def _line(line: Line, places: Sequence[tuple[float, float]], number: int) -> lis
     color = _COLORS[number % len(_COLORS)]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     dots = [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>' for x, y in places]
+    last = len(places) - 1
     values = [
-        _text(x, y - 8, f"{value:.3g}", "middle", f"fill:{color};font-size:11px")
-        for (x, y), (_, value) in zip(places, line.points, strict=True)
+        _text(x, y - 8, _short(value), _anchor(i, last), f"fill:{color};font-size:11px")
+        for i, ((x, y), (_, value)) in enumerate(zip(places, line.points, strict=True))
     ]
     name = _text(_WIDTH - _RIGHT - 36 * number, 22, line.name, "end", f"fill:{color}")
     return [
@@ -92,6 +97,15 @@ def _line(line: Line, places: Sequence[tuple[float, float]], number: int) -> lis
         *values,
         name,
     ]
+
+
+def _anchor(number: int, last: int) -> str:
+    """Return where a value stands: those at the edges must not lie on the axis, or beyond."""
+    return {0: "start", last: "end"}.get(number, "middle")
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _text(x: float, y: float, text: str, anchor: str, style: str = "") -> str:

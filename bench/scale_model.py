@@ -97,7 +97,7 @@ TOPOLOGIES: dict[str, Layout] = {
     "shared budget": Layout(
         "shared budget",
         False,
-        "flat, and each worker publishes its share of the room's budget only",
+        "flat, each worker publishes its share of the room's budget only, counts of the rest once a second",
     ),
     "channels": Layout(
         "channels", True, "the room is cut into rooms of their own, each on a store of its own"
@@ -149,6 +149,7 @@ class _Group:
     workers: int
     talk_s: float  # messages/s of one worker before its budget
     budget_s: float  # messages/s that one worker publishes at most
+    counts_s: float = 0.0  # how long counts of what was shed wait for a message to go with
     merged_items_s: float = 0.0  # messages/s that a relay puts in, one publication a beat
 
 
@@ -163,11 +164,13 @@ def simulate(prices: Prices, group: _Group, beat_s: float, seed: int = 7) -> Tra
     free, served, size_all, items_all, count = 0.0, 0.0, 0.0, 0.0, 0
     waits: list[float] = []
     most = max(1, round(group.budget_s * beat_s))
-    chance = min(group.talk_s, group.budget_s) * beat_s
     for beat in range(_BEATS):
         due = beat * beat_s
-        sizes = [min(most, _poisson(dice, chance)) for _ in range(group.workers)]
-        blocks = [float(size) for size in sizes if size]
+        blocks = [
+            float(min(most, size))
+            for size in (_said(dice, group, beat_s) for _ in range(group.workers))
+            if size is not None
+        ]
         if group.merged_items_s:
             blocks.append(group.merged_items_s * beat_s)
         arrivals = sorted(due + dice.random() * _JITTER_S for _ in blocks)
@@ -185,6 +188,17 @@ def simulate(prices: Prices, group: _Group, beat_s: float, seed: int = 7) -> Tra
     waits.sort()
     p99 = waits[round(0.99 * (len(waits) - 1))] if waits else 0.0
     return Traffic(count / seconds, served / seconds, size_all / seconds, p99, items_all / seconds)
+
+
+def _said(dice: random.Random, group: _Group, beat_s: float) -> int | None:
+    """Return how many messages a worker publishes in a beat; None: nothing, no counts either."""
+    said = _poisson(dice, group.talk_s * beat_s)
+    if group.talk_s > group.budget_s:
+        share = group.budget_s / group.talk_s
+        kept = sum(dice.random() < share for _ in range(said))
+        counts_go = group.counts_s <= beat_s or dice.random() < beat_s / group.counts_s
+        return kept if kept or (said and counts_go) else None
+    return said or None
 
 
 def _poisson(dice: random.Random, expected: float) -> int:
@@ -243,10 +257,10 @@ def _group(room: Room, layout: Layout, workers: int, groups: int) -> _Group:
     size = math.ceil(workers / groups)
     talk = room.viewers * room.talk / workers
     if layout.name == "shared budget":
-        return _Group(size, talk, room.budget_s / workers)
+        return _Group(size, talk, room.budget_s / workers, counts_s=1.0)
     if layout.name == "relays" and groups > 1:
         # The relay is one more subscriber; it puts in one block a beat, of the whole budget.
-        return _Group(size + 1, talk, room.budget_s, room.budget_s)
+        return _Group(size + 1, talk, room.budget_s, merged_items_s=room.budget_s)
     return _Group(size, talk, room.budget_s)
 
 
