@@ -98,7 +98,8 @@ class RoomCopy:
 
     def under(self, what: str, member: Member) -> Row | None:
         """Return the sanction that holds for a member."""
-        row = self._sanctions[what].get(member.user)
+        rows = self._sanctions[what]
+        row = rows.get(member.user) if rows else None  # for most rooms there are none
         return row if row is not None and member.claims.role.rank < row["rank"] else None
 
     def close_banned(self, users: Iterable[str]) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from hashlib import blake2b
-from typing import TypeVar
+
+import msgspec
 
 from .normalise import fingerprint
 
@@ -21,8 +21,6 @@ __all__ = ["Flood", "FloodLimits", "Judgement", "Verdict", "shortened"]
 
 _KEPT_OF_RUN = 6
 _RUNS = re.compile(r"(.{1,4}?)\1{6,}", re.DOTALL)
-_K = TypeVar("_K", bound=Hashable)
-_V = TypeVar("_V")
 
 
 class Verdict(Enum):
@@ -32,6 +30,10 @@ class Verdict(Enum):
     FOLD = "fold"  # part of a wave: show one line with the count
     REPEAT = "repeat"  # this user has just said that
     STRETCH = "stretch"  # little said at length: show it shortened
+
+
+# Module globals: reading a member off an enum class takes longer than a look into a dictionary.
+_PASS, _FOLD, _REPEAT, _STRETCH = Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +61,10 @@ class FloodLimits:
     texts: int = 2_000
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(msgspec.Struct, frozen=True):
     """A verdict with its reasons.
 
-    Args:
+    Attributes:
         verdict: what the message is.
         count: how often this user has said it lately, or how often the wave has.
         users: how many different users have said it lately, at most `wave_users`.
@@ -76,21 +77,15 @@ class Judgement:
     key: str
 
 
-@dataclass(slots=True)
-class _Said:
-    """How often one user has said one thing of late, and when last."""
-
-    count: int = 0
-    last_ms: int = 0
-
-
-@dataclass(slots=True)
 class _Text:
-    """Who has said one thing lately."""
+    """Who has said one thing lately, the latest last."""
 
-    users: OrderedDict[str, int] = field(default_factory=OrderedDict)
-    count: int = 0
-    last_ms: int = 0
+    __slots__ = ("count", "last_ms", "users")
+
+    def __init__(self) -> None:
+        self.users: dict[str, int] = {}
+        self.count = 0
+        self.last_ms = 0
 
 
 class Flood:
@@ -102,7 +97,8 @@ class Flood:
 
     def __init__(self, limits: FloodLimits | None = None) -> None:
         self._limits = limits or FloodLimits()
-        self._said: OrderedDict[tuple[str, str], _Said] = OrderedDict()
+        # By user and text: how often of late, and when last.
+        self._said: OrderedDict[tuple[str, str], tuple[int, int]] = OrderedDict()
         self._texts: OrderedDict[str, _Text] = OrderedDict()
         self._times: deque[int] = deque(maxlen=1_000)
 
@@ -118,19 +114,19 @@ class Flood:
         wave, own = self._heard(key, user, now_ms), self._own(user, key, now_ms)
         users = len(wave.users)
         if users >= self._limits.wave_users:
-            return Judgement(Verdict.FOLD, wave.count, users, key)
+            return Judgement(_FOLD, wave.count, users, key)
         return self._judge_own(own, users, key, text)
 
     def _judge_alone(self, user: str, key: str, text: str, now_ms: int) -> Judgement:
         known = self._texts.get(key)
         if known is not None and len(known.users) >= self._limits.wave_users:
-            return Judgement(Verdict.FOLD, known.count, len(known.users), key)
+            return Judgement(_FOLD, known.count, len(known.users), key)
         return self._judge_own(self._own(user, key, now_ms), 0, key, text)
 
     def _judge_own(self, own: int, users: int, key: str, text: str) -> Judgement:
         if own > self._limits.repeats:
-            return Judgement(Verdict.REPEAT, own, users, key)
-        verdict = Verdict.STRETCH if self._is_stretched(text) else Verdict.PASS
+            return Judgement(_REPEAT, own, users, key)
+        verdict = _STRETCH if self._is_stretched(text) else _PASS
         return Judgement(verdict, own, users, key)
 
     def per_second(self, now_ms: int, over_ms: int = 5_000) -> float:
@@ -143,35 +139,52 @@ class Flood:
         return recent * 1000 / over_ms
 
     def _own(self, user: str, key: str, now_ms: int) -> int:
-        said = _latest(self._said, (user, key), _Said, self._limits.said)
-        if now_ms - said.last_ms >= self._limits.repeat_ms:
-            said.count = 0
-        said.count += 1
-        said.last_ms = now_ms
-        return said.count
+        said, pair = self._said, (user, key)
+        before = said.get(pair)
+        if before is None:
+            said[pair] = (1, now_ms)
+            if len(said) > self._limits.said:
+                said.popitem(last=False)
+            return 1
+        times, last_ms = before
+        count = times + 1 if now_ms - last_ms < self._limits.repeat_ms else 1
+        said[pair] = (count, now_ms)
+        said.move_to_end(pair)
+        return count
 
     def _heard(self, key: str, user: str, now_ms: int) -> _Text:
-        text = _latest(self._texts, key, _Text, self._limits.texts)
-        if now_ms - text.last_ms >= self._limits.wave_ms:
-            text.users.clear()
-            text.count = 0
+        texts = self._texts
+        text = texts.get(key)
+        if text is None:
+            text = texts[key] = _Text()
+            if len(texts) > self._limits.texts:
+                texts.popitem(last=False)
+        else:
+            texts.move_to_end(key)
+            if now_ms - text.last_ms >= self._limits.wave_ms:
+                text.users.clear()
+                text.count = 0
+            text.users.pop(user, None)
         text.count += 1
         text.last_ms = now_ms
         text.users[user] = now_ms
-        text.users.move_to_end(user)
-        self._forget_old(text, now_ms)
+        if len(text.users) > 1:
+            self._forget_old(text.users, now_ms)
         return text
 
-    def _forget_old(self, text: _Text, now_ms: int) -> None:
+    def _forget_old(self, users: dict[str, int], now_ms: int) -> None:
         """Keep as many users as make a wave, and those only while they are recent."""
-        while len(text.users) > self._limits.wave_users:
-            text.users.popitem(last=False)
-        while now_ms - next(iter(text.users.values())) >= self._limits.wave_ms:
-            text.users.popitem(last=False)
+        oldest = next(iter(users))
+        while (
+            len(users) > self._limits.wave_users or now_ms - users[oldest] >= self._limits.wave_ms
+        ):
+            del users[oldest]
+            oldest = next(iter(users))
 
     def _is_stretched(self, text: str) -> bool:
-        different = len(set(text.casefold()))
-        return len(text) >= self._limits.stretch and different < len(text) * self._limits.variety
+        if len(text) < self._limits.stretch:
+            return False
+        return len(set(text.casefold())) < len(text) * self._limits.variety
 
 
 def shortened(text: str) -> str:
@@ -183,14 +196,3 @@ def _key(text: str) -> str:
     """Return a fingerprint of bounded length."""
     key = fingerprint(text)
     return key if len(key) <= 32 else blake2b(key.encode(), digest_size=16).hexdigest()
-
-
-def _latest(kept: OrderedDict[_K, _V], key: _K, make: Callable[[], _V], most: int) -> _V:
-    """Return what stands under a key, made if it is new; the longest unused goes when it is full."""
-    value = kept.get(key)
-    if value is None:
-        value = kept[key] = make()
-        if len(kept) > most:
-            kept.popitem(last=False)
-    kept.move_to_end(key)
-    return value

@@ -19,6 +19,7 @@ from .judging import (
     HOST_TEXTS,
     VIEWER_TEXTS,
     Finding,
+    Said,
     entry_of,
     find,
     rows_of,
@@ -39,6 +40,11 @@ NEUTRAL_NAME: Final = "viewer"
 
 _MAX_NAME: Final = 32
 _SHOWN: Final = frozenset({Action.PASS, Action.MASK, Action.SHADOW})
+_STAFF: Final = frozenset(role for role in Role if role.at_least(Role.MODERATOR))
+# Module globals: reading a member off an enum class takes longer than a look into a dictionary.
+_PASS: Final = Action.PASS
+_SHADOW: Final = Action.SHADOW
+_UNREMARKABLE: Final = Verdict.PASS
 
 
 class Inspector:
@@ -81,22 +87,23 @@ class Inspector:
             return None
         if id(call.member.claims) in self.approved:
             return None
-        if call.role.at_least(Role.MODERATOR):
+        if call.role in _STAFF:
             self._expect_lawful(call)
             return None
         if said is None or getattr(call.body, said.field) is None:
             return None
-        if copy.loaded and not (said.spoken and copy.needs_follow(call.user, self._now())):
-            return self._judge(call, copy)
-        return closed(self._judge_later(call, copy))
+        now = self._now()
+        if copy.loaded and not (said.spoken and copy.needs_follow(call.user, now)):
+            return self._judge(call, copy, said, now)
+        return closed(self._judge_later(call, copy, said))
 
     def shown_name(self, room: RoomHandle, claims: Claims) -> str:
         """Return a viewer's name as it may be shown: as it is, masked, or a neutral one."""
         name = claims.name
-        if claims.role.at_least(Role.MODERATOR):
+        if claims.role in _STAFF:
             return name
         found = find(self._library.viewers, name, *self._strictness(room))
-        if found.action is Action.PASS:
+        if found.action is _PASS:
             return name
         if not self._copies.of(room).is_renamed(claims.user, name):
             self._write(room, rows_of(found, "rename", claims.user, "name", name), "hello")
@@ -120,32 +127,33 @@ class Inspector:
                 rules = ", ".join(found.rules)
                 raise CommandError("rejected", f"{field}: {rules}", found=list(found.reasons))
 
-    async def _judge_later(self, call: Call[Any], copy: RoomCopy) -> None:
+    async def _judge_later(self, call: Call[Any], copy: RoomCopy, said: Said) -> None:
         if not copy.loaded:
             await self._copies.load(copy)
         now = self._now()
-        if VIEWER_TEXTS[call.op].spoken and copy.needs_follow(call.user, now):
+        if said.spoken and copy.needs_follow(call.user, now):
             answer = await ask(call.room, Op("mod.follows", call.user, {}))
             if not answer["follows"]:
                 raise CommandError("not_eligible", "only who follows the room may speak now")
             copy.follows(call.user, now)
-        wait = self._judge(call, copy)
+        wait = self._judge(call, copy, said, self._now())
         if wait is not None:
             await wait
 
-    def _judge(self, call: Call[Any], copy: RoomCopy) -> Awaitable[None] | None:
+    def _judge(
+        self, call: Call[Any], copy: RoomCopy, said: Said, now: float
+    ) -> Awaitable[None] | None:
         """Judge what a viewer says; what needs no waiting is done at once."""
         self._expect_not_muted(call, copy)
-        said = VIEWER_TEXTS[call.op]
         shown: str = getattr(call.body, said.field)
         alone = copy.under("shadow", call.member) is not None
         wave = ""
         if said.spoken:
-            copy.expect_mode(call, shown, self._now(), alone=alone)
-            now_ms = round(self._now() * 1000)
-            judged = copy.flood.judge(call.user, shown, now_ms, alone=alone)
-            wave = judged.key if judged.verdict is Verdict.FOLD else ""
-            shown = self._without_flood(call, judged, shown)
+            copy.expect_mode(call, shown, now, alone=alone)
+            judged = copy.flood.judge(call.user, shown, round(now * 1000), alone=alone)
+            if judged.verdict is not _UNREMARKABLE:
+                wave = judged.key if judged.verdict is Verdict.FOLD else ""
+                shown = self._without_flood(call, judged, shown)
         found = find(self._library.viewers, shown, *self._strictness(call.room))
         if alone:
             found = _shadowed(found, shown)
@@ -183,7 +191,7 @@ class Inspector:
     def _act(self, call: Call[Any], found: Finding, text: str, wave: str) -> Awaitable[None] | None:
         """Do what was found right."""
         action = found.action
-        if action is not Action.PASS:
+        if action is not _PASS:
             self._note(call, found, action.name.lower(), text)
         if action in _SHOWN:
             self._show(call, found, text, wave)
@@ -197,20 +205,21 @@ class Inspector:
 
     def _show(self, call: Call[Any], found: Finding, text: str, wave: str) -> None:
         """Let a command go on with what may be shown, to whom it may be shown."""
-        field, copy = VIEWER_TEXTS[call.op].field, self._copies.of(call.room)
-        hidden = found.action is Action.SHADOW
-        shown = None if hidden and not VIEWER_TEXTS[call.op].spoken else found.text
-        if shown != getattr(call.body, field):
-            call.body = msgspec.structs.replace(call.body, **{field: shown})
+        said, hidden = VIEWER_TEXTS[call.op], found.action is _SHADOW
+        shown = None if hidden and not said.spoken else found.text
+        if shown != getattr(call.body, said.field):
+            call.body = msgspec.structs.replace(call.body, **{said.field: shown})
         call.hidden = hidden
         if call.op != "danmaku.send":
             return
-        if (call.room.state("mod") or {}).get("delay_s"):
+        mode = call.room.state("mod")
+        if mode and mode.get("delay_s"):
+            copy = self._copies.of(call.room)
             call.divert = lambda _, d: copy.outbox.delay(d, call.role.rank, only=hidden)
         elif hidden:
-            call.divert = partial(_whisper, call, copy)
+            call.divert = partial(_whisper, call, self._copies.of(call.room))
         elif wave and self._options.fold:
-            call.divert = partial(_fold, call, copy, wave)
+            call.divert = partial(_fold, call, self._copies.of(call.room), wave)
 
     async def _hold(self, call: Call[Any], found: Finding, text: str) -> None:
         answer = await ask(call.room, Op("mod.hold", call.user, entry_of(call, found, text)))

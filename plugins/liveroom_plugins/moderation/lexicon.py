@@ -14,6 +14,8 @@ from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from .normalise import VIEWS
 from .pack_file import (
     GroupRow,
@@ -132,8 +134,7 @@ class Pack:
     allowed: Sequence[Phrase] = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Levels:
+class Levels(msgspec.Struct, frozen=True):
     """How strict a room is, by category: 0 nothing is looked for … 4 everything.
 
     A word of level 1 is the gravest: it counts from the setting 1 on.
@@ -144,7 +145,7 @@ class Levels:
     """
 
     overall: int = 4
-    by_category: Mapping[str, int] = field(default_factory=dict)
+    by_category: Mapping[str, int] = msgspec.field(default_factory=dict)
 
     def admits(self, category: str, level: int) -> bool:
         """Whether a word of this category and level counts."""

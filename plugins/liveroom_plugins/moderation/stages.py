@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from itertools import compress
-from operator import ne
+from operator import methodcaller, ne
 from typing import NamedTuple, Protocol
 
 from .sound import spelled
@@ -74,10 +74,8 @@ class Translate:
 
     def __init__(self, table: CharTable) -> None:
         self._table = table
-
-    def apply(self, text: str) -> str:
-        """Return the text after this step."""
-        return text.translate(self._table)
+        self.apply: Callable[[str], str] = methodcaller("translate", table)
+        """Returns the text after this step."""
 
     def trace(self, track: Track) -> Track:
         """Return the same, with offsets."""
@@ -161,8 +159,8 @@ class JoinLetters(Replace):
         )
 
     def apply(self, text: str) -> str:
-        """Return the text after this step; most have no letters at all."""
-        return super().apply(text) if text.islower() else text
+        """Return the text after this step; most have too few spaces, or no letters at all."""
+        return super().apply(text) if text.count(" ") > 1 and text.islower() else text
 
 
 class Spell(Replace):

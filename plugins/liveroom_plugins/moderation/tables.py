@@ -24,6 +24,7 @@ __all__ = [
     "is_han",
     "is_latin",
     "is_separator",
+    "is_steady",
     "leet",
     "solid",
 ]
@@ -111,6 +112,13 @@ def fold(char: str) -> str:
     while (again := "".join(map(_fold_once, result))) != result:
         result = again
     return result
+
+
+def is_steady(char: str) -> bool:
+    """Whether folding leaves a Chinese character alone for certain, told without folding it."""
+    if char in LOOKALIKES or char in _simplified() or unicodedata.category(char) != "Lo":
+        return False
+    return is_han(char) and unicodedata.is_normalized("NFKD", char)
 
 
 FOLDED = CharTable(fold)

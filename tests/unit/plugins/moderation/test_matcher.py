@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings, strategies as st
 
@@ -38,6 +40,16 @@ category = "link"
 action = "reject"
 pattern = 'www[.。][a-z]{2,20}'
 needs = ["www"]
+"""
+
+BARE = """
+name = "bare"
+about = "a test"
+
+[[pattern]]
+id = "asks"
+category = "asks"
+pattern = '好.吗'
 """
 
 
@@ -204,8 +216,28 @@ def test_matcher_takes_any_text(matcher: Matcher, text: str) -> None:
 def test_matcher_half_characters_do_no_harm(matcher: Matcher) -> None:
     """Lone surrogates, which the wire does not let in, are separators."""
     assert found(matcher, "\ud800傻\udfff逼") == ["傻\udfff逼"]
+    assert found(matcher, "\ud800 www.shop") == ["www.shop"]
 
 
 def test_matcher_knows_the_categories_of_its_packs(matcher: Matcher) -> None:
     """Of words and of patterns."""
     assert matcher.categories == {"bullying", "phone", "link"}
+
+
+def test_matcher_pattern_that_needs_nothing_is_run_on_any_text(tmp_path: Path) -> None:
+    """Text in which no word was found is not let by for that."""
+    file = tmp_path / "bare.toml"
+    file.write_text(BARE, encoding="utf-8")
+
+    assert found(Matcher([load_pack(file)]), "主播好看吗") == ["好看吗"]
+
+
+def test_matcher_new_packs_judge_what_was_said_before(matcher: Matcher, tmp_path: Path) -> None:
+    """What is remembered of a text is no verdict."""
+    file = tmp_path / "mine.toml"
+    file.write_text(PACK.replace('"支那",', '"支那", "主播好看",'), encoding="utf-8")
+    text = "主播好看"
+
+    assert found(matcher, text) == []
+    assert found(Matcher([load_pack(file)]), text) == [text]
+    assert found(matcher, text) == []

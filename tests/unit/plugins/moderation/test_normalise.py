@@ -8,7 +8,8 @@ import unicodedata
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from liveroom_plugins.moderation.normalise import DIGIT, VIEWS, View, fingerprint
+from liveroom_plugins.moderation.corpus.measure import benign_lines
+from liveroom_plugins.moderation.normalise import DIGIT, REMEMBERED, VIEWS, View, fingerprint, look
 from liveroom_plugins.moderation.sound import spelled
 from liveroom_plugins.moderation.tables import digits_of
 
@@ -145,3 +146,38 @@ def test_normalise_every_common_digit_counts() -> None:
 def test_normalise_fingerprints_of_the_same_are_equal(one: str, other: str) -> None:
     """What differs in show only has one fingerprint."""
     assert fingerprint(one) == fingerprint(other) != ""
+
+
+BASIC = {"tight", "sound", "plain"}
+TYPED = st.text(
+    st.sampled_from("主播好看的领領一二三九口女马666199aAnvx信哈哈。，!.?@$|+-* ～😂①Ｖ微\u200b"),
+    max_size=14,
+)
+"""As viewers type: mostly ordinary, now and then not."""
+
+
+def concerning(text: str) -> dict[str, str]:
+    """Return what a text is in each view that concerns it, one view after the other."""
+    views = [view for view in VIEWS.values() if view.name in BASIC or view.concerns(text)]
+    return {view.name: view.text(text) for view in views}
+
+
+@settings(deadline=None, max_examples=400)  # tables are loaded on first use
+@given(text=st.one_of(TYPED, DRESSED))
+def test_normalise_look_is_all_views_that_concern(text: str) -> None:
+    """The short ways for ordinary text give what the long way gives."""
+    assert {view.name: seen for view, seen in look(text).items()} == concerning(text)
+
+
+def test_normalise_look_at_what_people_say() -> None:
+    """Every benign line, in the same way."""
+    for _, line in benign_lines():
+        assert {view.name: seen for view, seen in look(line).items()} == concerning(line)
+
+
+def test_normalise_remembers_the_latest_texts_only() -> None:
+    """Memory is bounded however many different texts come."""
+    for n in range(2 * REMEMBERED):
+        look(f"text {n}")
+
+    assert look.cache_info().currsize == REMEMBERED

@@ -10,6 +10,7 @@ from liveroom_plugins.moderation.tables import (
     digits_of,
     fold,
     folded_han,
+    is_steady,
     leet,
     solid,
 )
@@ -83,3 +84,12 @@ def test_tables_char_table_forgets_when_full(monkeypatch: pytest.MonkeyPatch) ->
 
     assert "abcdefg".translate(table) == "ABCDEFG"
     assert len(table) <= 3
+
+
+def test_tables_folding_leaves_steady_characters_alone() -> None:
+    """All of them; others may fold to themselves too, and be separators."""
+    steady = [char for char in map(chr, range(0x3400, 0xA000)) if is_steady(char)]
+
+    assert len(steady) > 20_000
+    assert [char for char in steady if not char == fold(char) == solid(char)] == []
+    assert not any(map(is_steady, "領䷀あa1，"))
