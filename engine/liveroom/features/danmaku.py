@@ -22,6 +22,8 @@ from liveroom.protocol.messages import Body
 __all__ = ["Danmaku"]
 
 _BURST = 3
+_STAFF = frozenset(role for role in Role if role.at_least(Role.MODERATOR))
+_NAMES = {role: role.value for role in Role}  # `value` is a call, made for every message
 _FORGET_EVERY_S = 30.0
 
 Place = Literal["scroll", "top", "bottom"]
@@ -75,7 +77,7 @@ class Danmaku(Plugin):
 
     def inspect(self, call: Call[Any]) -> None:
         """Refuse who talks too fast before anybody looks at what is said: looking costs more."""
-        if call.op != "danmaku.send" or call.role.at_least(Role.MODERATOR):
+        if call.op != "danmaku.send" or call.role in _STAFF:
             return
         limit = self._limits.get(call.user)
         if limit is not None and limit.retry_after(self._clock.monotonic()) > 0:
@@ -87,7 +89,7 @@ class Danmaku(Plugin):
         may(call, "talk")
         body = call.body
         text = shown_text(body.text, MAX_LINE)
-        host = call.role.at_least(Role.MODERATOR)
+        host = call.role in _STAFF
         if not host:
             self._check_rate(call.user)
         message_id = f"{self._worker}-{next(self._count)}"
@@ -115,7 +117,7 @@ class Danmaku(Plugin):
         claims, body = call.member.claims, call.body
         d: dict[str, Any] = {
             "id": message_id,
-            "user": {"id": claims.user, "name": claims.name, "role": claims.role.value},
+            "user": {"id": claims.user, "name": claims.name, "role": _NAMES[claims.role]},
             "text": text,
             "mode": body.mode,
             "color": body.color,

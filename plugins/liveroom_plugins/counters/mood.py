@@ -39,9 +39,18 @@ _WORDS: Final = re.compile(
 )
 
 
+# Literals alone: the search skips to their first characters. Most messages have none of them.
+_any_word: Final = re.compile(
+    "|".join(map(re.escape, (*_GOOD_ZH, *_BAD_ZH, *_GOOD_EN, *_BAD_EN)))
+).search
+
+
 def mood_of(text: str) -> str:
     """Return GOOD or BAD, whichever has more words in it; empty if neither has."""
+    lower = text.lower()
+    if not _any_word(lower):
+        return ""
     score = 0
-    for found in _WORDS.finditer(text.lower()):
+    for found in _WORDS.finditer(lower):
         score += 1 if found.lastgroup == GOOD else -1
     return "" if not score else GOOD if score > 0 else BAD
