@@ -92,6 +92,12 @@ class Settings:
     handshakes_per_s: float = _setting(50.0, "1/s", "per address; 0: any")
     messages_per_s: float = _setting(20.0, "1/s", "per connection, burst of 2 s; above: refused")
     bytes_per_s: float = _setting(32_768.0, "bytes/s", "per connection, burst of 2 s")
+    api_per_s: float = _setting(
+        1000.0,
+        "1/s",
+        "requests and commands over HTTP, per service and worker, burst of 2 s; above: 429; 0: any; "
+        "a host or moderator has messages_per_s there, too",
+    )
     max_message_bytes: int = _setting(65_536, "bytes", "largest client message; above: close 1009")
     max_commands: int = _setting(64, "commands", "most commands in one client message")
     hello_timeout_ms: int = _setting(5000, "ms", "a connection without hello by then is closed")
@@ -111,7 +117,12 @@ class Settings:
 
     # Who may come in.
     dev: bool = _setting(False, "yes/no", "guests get a viewer token; never in production")
-    jwt_secret: str = _setting("", "text", "HS256 key, at least 32 bytes", secret=True)
+    jwt_secret: str = _setting(
+        "",
+        "text",
+        "HS256 key; while it is changed the new one, a blank, the old one; each at least 32 bytes",
+        secret=True,
+    )
     jwt_public_key: str = _setting("", "file", "PEM of an RS256, ES256 or EdDSA key")
     jwt_algorithm: str = _setting("", "name", "RS256, ES256 or EdDSA, with a PEM or a JWKS URL")
     jwt_jwks_url: str = _setting("", "URL", "where the issuer publishes its keys")
@@ -153,6 +164,11 @@ class Settings:
     )
     log_level: str = _setting("info", "name", "debug, info, warning or error")
     log_format: str = _setting("auto", "name", "json, console, or auto (console on a terminal)")
+
+    @property
+    def signing_secret(self) -> str:
+        """The one of `jwt_secret` that new tokens are signed with; empty if there is none."""
+        return next(iter(self.jwt_secret.split()), "")
 
     def __post_init__(self) -> None:
         for name, low, high in _RANGES:

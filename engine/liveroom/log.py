@@ -20,7 +20,7 @@ import orjson
 import structlog
 
 
-__all__ = ["MASK", "Masker", "printable", "processors", "setup"]
+__all__ = ["MASK", "Masker", "names_secret", "printable", "processors", "setup"]
 
 MASK = "***"
 
@@ -38,6 +38,7 @@ _SECRET_FORMS = (
     (re.compile(r"(\b(?:bearer|basic)\s+)[\w.~+/=-]{8,}", re.IGNORECASE), r"\1" + MASK),
     (re.compile(r"\beyJ[\w-]{6,}\.[\w-]+\.[\w-]*"), MASK),
 )
+_PARSING = ("aiohttp.http_exceptions", "aiohttp.web_protocol")
 _MAX_DEPTH = 5
 _MAX_TEXT = 4096
 _MAX_TRACEBACK = 32_768
@@ -92,6 +93,11 @@ def processors(
     ]
 
 
+def names_secret(name: str) -> bool:
+    """Tell whether what has this name is kept out of every line."""
+    return _SECRET_KEY.search(name) is not None
+
+
 class Masker:
     """Replaces secrets, and makes plain data of everything else: no object's repr comes later."""
 
@@ -115,7 +121,7 @@ class Masker:
     def _value(self, key: str, value: Any, depth: int) -> Any:
         if value is None or isinstance(value, bool):
             return value
-        if _SECRET_KEY.search(key):
+        if names_secret(key):
             return MASK
         if isinstance(value, int | float):
             return value
@@ -226,6 +232,12 @@ class _Sink:
     log = debug = info = warning = warn = error = critical = exception = fatal = msg
 
 
+def _is_about_a_request(record: logging.LogRecord) -> bool:
+    """Tell whether the HTTP server complains of what a stranger sent, who could fill the log so."""
+    error = record.exc_info[1] if record.exc_info else None
+    return record.name == "aiohttp.server" and type(error).__module__ in _PARSING
+
+
 class _Bridge(logging.Handler):
     """Gives the records of the standard library's loggers to structlog."""
 
@@ -236,4 +248,6 @@ class _Bridge(logging.Handler):
         except Exception:  # noqa: BLE001 -- a library's wrong format string
             text = str(record.msg)
         level = min(max(record.levelno // 10, 1), 5) * 10  # structlog knows only the usual ones
+        if _is_about_a_request(record):
+            level = logging.DEBUG
         structlog.get_logger(record.name).log(level, text, exc_info=record.exc_info or None)

@@ -7,6 +7,7 @@ room or a user: their number has no bound.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, Metric
@@ -18,6 +19,7 @@ __all__ = [
     "CommitMetrics",
     "FanoutMetrics",
     "Metrics",
+    "StoreCounts",
     "StoreMetrics",
     "Tally",
     "WebhookMetrics",
@@ -178,10 +180,53 @@ class StoreMetrics:
             "liveroom_channel_silence_seconds", "Since the quietest channel link was heard",
             registry=registry,
         )  # fmt: skip
-        self.channel_reconnects = Gauge(
-            "liveroom_channel_reconnects", "Times a channel link was made anew",
-            registry=registry,
-        )  # fmt: skip
+        self._registry = registry
+
+    def watch(self, counts: StoreCounts) -> None:
+        """Show what a store counts; called once, when it is made."""
+        self._registry.register(_Counted(counts))
+
+
+class StoreCounts(Protocol):
+    """What a store counts by itself."""
+
+    @property
+    def reconnects(self) -> int:
+        """How often a channel link had to be made anew."""
+
+    @property
+    def reloads(self) -> int:
+        """How often the script had to be sent whole again."""
+
+    @property
+    def redirects(self) -> int:
+        """How often a node said that a slot is elsewhere, or on its way there."""
+
+    @property
+    def clock_jumps(self) -> int:
+        """How often the server's clock did not go on as this machine's does."""
+
+
+class _Counted(Collector):
+    """Shows a store's counts when it is asked."""
+
+    def __init__(self, counts: StoreCounts) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterable[Metric]:
+        counts = self._counts
+        rows = (
+            ("channel_reconnects", "Times a channel link was made anew", counts.reconnects),
+            ("script_reloads", "Times the store had forgotten the script", counts.reloads),
+            (
+                "redirects",
+                "Calls that a cluster's node did not take because of where their slot is",
+                counts.redirects,
+            ),
+            ("store_clock_jumps", "Times the store's clock jumped", counts.clock_jumps),
+        )
+        for name, meaning, value in rows:
+            yield CounterMetricFamily(f"liveroom_{name}", meaning, value)
 
 
 class Metrics:
@@ -202,10 +247,13 @@ class Metrics:
         self.accepted, self.refused = Tally(), Tally()
         registry.register(_Commands(self.accepted, self.refused))
         self.closes = Counter(
-            "liveroom_closes", "Connections closed by the server", ["code"], registry=registry
+            "liveroom_closes", "Connections closed; peer: not by us", ["code"], registry=registry
         )
         self.handshakes_refused = Counter(
             "liveroom_handshakes_refused", "Upgrades refused", ["status"], registry=registry
+        )
+        self.api_refused = Counter(
+            "liveroom_api_refused", "HTTP requests refused", ["status"], registry=registry
         )
         self.commit = CommitMetrics(registry)
         self.filled = Counter(

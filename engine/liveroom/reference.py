@@ -25,7 +25,7 @@ __all__ = ["TABLES", "fill", "shape_of"]
 
 _LIMITS = (
     "hello_timeout_ms", "heartbeat_s", "dead_after_s", "max_message_bytes", "max_commands",
-    "messages_per_s", "bytes_per_s", "handshakes_per_s", "max_per_ip", "max_per_user",
+    "messages_per_s", "bytes_per_s", "api_per_s", "handshakes_per_s", "max_per_ip", "max_per_user",
     "slow_bytes", "slow_close_bytes", "slow_close_s", "danmaku_per_s", "enter_per_s",
     "recent_danmaku", "resume_max", "log_max_entries", "log_max_age_s", "key_ttl_s",
     "beat_ms", "deflate_min_bytes",

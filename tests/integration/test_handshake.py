@@ -333,7 +333,7 @@ async def test_much_behind_the_request_is_read(
 @pytest.fixture
 def short_idle(monkeypatch: pytest.MonkeyPatch) -> None:
     """The ten seconds of an unfinished request, shortened."""
-    monkeypatch.setattr("liveroom.web.app._IDLE_S", 0.2)
+    monkeypatch.setattr("liveroom.web.app.HTTP_IDLE_S", 0.2)
 
 
 async def _eof(socket: rawsocket.RawSocket, drip: bytes) -> bool:

@@ -208,6 +208,32 @@ def test_log_setup_takes_the_standard_librarys_records_and_a_closed_reader() -> 
     assert done.stdout == "alive\n"
 
 
+def test_log_strangers_cannot_fill_it_with_broken_requests() -> None:
+    """What the HTTP parser says of bytes that came is no error of ours; a fault of ours is."""
+    code = (
+        "import logging, sys\n"
+        "from aiohttp import http_exceptions, web\n"
+        "from liveroom.log import setup\n"
+        "setup(sys.argv[1], 'json')\n"
+        "server = logging.getLogger('aiohttp.server')\n"
+        "for error in (http_exceptions.BadStatusLine('x'), web.RequestPayloadError('y'), KeyError('z')):\n"
+        "    server.error('Error handling request', exc_info=error)\n"
+    )
+
+    def said(level: str) -> list[str]:
+        done = subprocess.run(
+            [sys.executable, "-c", code, level],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+        )
+        return [json.loads(line)["level"] for line in done.stderr.splitlines()]
+
+    assert said("info") == ["error"]
+    assert said("debug") == ["debug", "debug", "error"]
+
+
 def test_log_sink_survives_a_broken_pipe() -> None:
     """Writing to a stream that fails is dropped without a word."""
     from liveroom.log import _Sink

@@ -8,12 +8,20 @@ of ATM policing). A bucket that is full lies in the past and needs no upkeep, wh
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from enum import IntEnum
 
 from liveroom.errors import ConfigError
 
 
-__all__ = ["ConnectionLimits", "ConnectionQuota", "Cooldown", "TokenBucket", "Verdict"]
+__all__ = [
+    "ConnectionLimits",
+    "ConnectionQuota",
+    "Cooldown",
+    "NamedBuckets",
+    "TokenBucket",
+    "Verdict",
+]
 
 _LONG_AGO = float("-inf")
 # A sender that waits exactly `retry_after` must pass in spite of float rounding.
@@ -57,6 +65,38 @@ class TokenBucket:
             return float("inf")
         wait = max(self._full_at, now) + n * self._token_s - self._burst_s - now
         return max(0.0, wait)
+
+
+class NamedBuckets:
+    """A token bucket for each name; beyond `most` names the one that was seen first is forgotten.
+
+    Args:
+        rate: tokens per second, above 0.
+        burst: the most tokens that can be taken at once, at least 1.
+        most: how many names are remembered.
+
+    Raises:
+        ConfigError: `rate` or `burst` is out of range.
+    """
+
+    def __init__(self, rate: float, burst: float, most: int = 10_000) -> None:
+        TokenBucket(rate, burst)  # refuses what is out of range now
+        self._rate, self._burst, self._most = rate, burst, most
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Return how many names are remembered."""
+        return len(self._buckets)
+
+    def take(self, name: str, now: float, n: float = 1) -> float:
+        """Take `n` tokens of a name; return 0.0, or in how many seconds they could be taken."""
+        bucket = self._buckets.get(name)
+        if bucket is None:
+            bucket = self._buckets[name] = TokenBucket(self._rate, self._burst)
+        self._buckets.move_to_end(name)
+        if len(self._buckets) > self._most:
+            self._buckets.popitem(last=False)
+        return 0.0 if bucket.take(now, n) else bucket.retry_after(now, n)
 
 
 class Cooldown(TokenBucket):

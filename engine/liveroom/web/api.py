@@ -8,7 +8,6 @@ routes of plugins stand beside them and need the service role, or what `open_to`
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import orjson
@@ -18,9 +17,10 @@ from aiohttp.typedefs import Handler
 
 from liveroom.auth.claims import Claims, Role, TokenError, valid_room
 from liveroom.caller import Caller, loaded_room, refusal_of
+from liveroom.core.ratelimit import NamedBuckets
 from liveroom.errors import CommandError
 from liveroom.node import SYSTEM_SCOPE, Node
-from liveroom.plugin.rest import CLAIMS
+from liveroom.plugin.rest import CLAIMS, read_body
 from liveroom.plugin.spec import Plugin
 from liveroom.store.port import Op
 from liveroom.store.replies import refusal
@@ -31,7 +31,6 @@ __all__ = ["CLAIMS", "api_app"]
 log = structlog.get_logger("liveroom.api")
 
 _MAX_TOKEN = 4096
-_BODY_S = 10.0  # a body that is not here after this is not waited for
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _CODES = {404: "not_found", 413: "bad_message"}  # of what aiohttp itself refuses
 
@@ -47,6 +46,11 @@ class _Api:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._hub = node.hub
+        settings = node.settings
+        self._rates = {
+            True: _rates(settings.api_per_s, settings.max_commands),
+            False: _rates(settings.messages_per_s, settings.max_commands),
+        }
         self.app = web.Application(middlewares=[self._guard])
         self._for_hosts = self.app.router.add_routes(
             [
@@ -67,6 +71,7 @@ class _Api:
         try:
             request[CLAIMS] = claims = await self._identify(request)
             self._authorize(request.match_info, claims)
+            self._charge(claims, 1)
             response = await handler(request)
         except web.HTTPException as exc:
             if exc.status < 400:
@@ -74,6 +79,8 @@ class _Api:
             response = _from_aiohttp(exc)
         except Exception as exc:  # noqa: BLE001  # isolation: a route of a plugin may raise anything
             response = _refused(self._refusal_for(exc, request))
+        if response.status >= 400:
+            self._hub.metrics.api_refused.labels(str(response.status)).inc()
         if self._node.draining and not response.prepared:
             response.force_close()
         return response
@@ -98,6 +105,14 @@ class _Api:
             raise CommandError("forbidden", "the token is for another room")
         if not valid_room(room):
             raise CommandError("no_room")
+
+    def _charge(self, claims: Claims, n: int) -> None:
+        """Count requests or commands against the caller's rate. Raises CommandError."""
+        rates = self._rates[claims.role is Role.SERVICE]
+        if rates is None or n < 1:
+            return
+        if wait_s := rates.take(claims.user, self._node.front.now(), n):
+            raise CommandError("rate_limited", retry_ms=max(1, round(wait_s * 1000)))
 
     def _refusal_for(self, exc: Exception, request: web.Request) -> CommandError:
         error = refusal_of(exc)
@@ -131,11 +146,17 @@ class _Api:
 
     async def _commands(self, request: web.Request) -> web.Response:
         """Run one command or a list of them, in order."""
-        commands = self._node.front.decoder.decode(await _body(request), binary=False)
+        commands = self._node.front.decoder.decode(await read_body(request), binary=False)
+        self._charge(request[CLAIMS], len(commands) - 1)  # the first is paid for by the request
         room = await loaded_room(self._hub, request.match_info["room"])
         caller = Caller(self._node.front, room, request[CLAIMS])
         items = await caller.run(commands)
         return _response(b'{"replies":[' + b",".join(items) + b"]}")
+
+
+def _rates(per_s: float, most_at_once: int) -> NamedBuckets | None:
+    """Return what each caller may send: the largest list at once in any case."""
+    return NamedBuckets(per_s, max(2 * per_s, most_at_once)) if per_s else None
 
 
 # Refusals and answers.
@@ -151,14 +172,6 @@ def _answer(reply: bytes) -> Any:
     if reply[:1] != b"+":
         raise refusal(reply)
     return orjson.loads(reply[1:])
-
-
-async def _body(request: web.Request) -> bytes:
-    try:
-        async with asyncio.timeout(_BODY_S):
-            return await request.read()
-    except TimeoutError as exc:
-        raise CommandError("bad_message", f"expected the body within {_BODY_S:.0f} s") from exc
 
 
 def _from_aiohttp(exc: web.HTTPException) -> web.Response:

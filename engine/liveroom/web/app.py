@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 import socket
 
@@ -11,7 +12,7 @@ from liveroom.node import Node
 from liveroom.plugin.spec import Surface
 from liveroom.protocol.handshake import SAME_HOST, HandshakePolicy
 from liveroom.web.api import api_app
-from liveroom.web.page import page_routes
+from liveroom.web.page import HTTP_IDLE_S, page_routes
 from liveroom.web.upgrade import Upgrade
 
 
@@ -19,7 +20,7 @@ __all__ = ["NODE", "Web"]
 
 NODE = web.AppKey("node", Node)
 
-_IDLE_S = 10.0  # an HTTP connection that sends nothing, or half a request, is closed after this
+_SEND_S = 60.0  # a response that is not read by then is given up, and its connection with it
 _RESERVED_FILES = 100  # the store, the log, the listeners, the API
 
 
@@ -45,7 +46,7 @@ class Web:
         app.router.add_routes(page_routes())
         # TCP keepalive would cost a call per join; the heartbeat finds the dead sooner.
         self._runner = web.AppRunner(
-            app, keepalive_timeout=_IDLE_S, access_log=None, tcp_keepalive=False
+            app, keepalive_timeout=HTTP_IDLE_S, access_log=None, tcp_keepalive=False
         )
         self._sites: list[web.BaseSite] = []
 
@@ -84,7 +85,7 @@ class Web:
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
             upgrade = self._upgrade_at.get(request.raw_path)
             if upgrade is None:
-                return await routed(request)
+                return await _sent(request, await routed(request))
             return await upgrade.handle(request)
 
         server.request_handler = handle
@@ -100,6 +101,18 @@ class Web:
     async def close(self) -> None:
         """Stop serving."""
         await self._runner.cleanup()
+
+
+async def _sent(request: web.BaseRequest, response: web.StreamResponse) -> web.StreamResponse:
+    """Send a response here, where it has a deadline; the server finds nothing left to send."""
+    try:
+        async with asyncio.timeout(_SEND_S):
+            await response.prepare(request)
+            await response.write_eof()
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
+    return response
 
 
 def _file_limit() -> int:

@@ -21,7 +21,15 @@ from aiohttp import ETag, web
 from aiohttp.typedefs import Handler
 
 
-__all__ = ["HEADERS", "StaticFile", "ops_page_routes", "page_routes", "policy", "static_files"]
+__all__ = [
+    "HEADERS",
+    "HTTP_IDLE_S",
+    "StaticFile",
+    "ops_page_routes",
+    "page_routes",
+    "policy",
+    "static_files",
+]
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -29,6 +37,9 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 """Sent with every file, beside the policy."""
+
+HTTP_IDLE_S = 10.0
+"""An HTTP connection that sends nothing, or half a request, is closed after this."""
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'{sockets}; "

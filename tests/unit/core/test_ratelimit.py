@@ -9,6 +9,7 @@ from liveroom.core.ratelimit import (
     ConnectionLimits,
     ConnectionQuota,
     Cooldown,
+    NamedBuckets,
     TokenBucket,
     Verdict,
 )
@@ -200,3 +201,24 @@ def test_limits_are_small() -> None:
     quota = ConnectionQuota(1, 1, 1, 1)
     for small in (TokenBucket(1, 1), Cooldown(), ConnectionLimits(quota), quota):
         assert not hasattr(small, "__dict__")
+
+
+def test_named_buckets_are_apart_and_bounded() -> None:
+    """Each name has a rate of its own; the least recently seen are forgotten first."""
+    buckets = NamedBuckets(rate=2.0, burst=4, most=3)
+
+    assert [buckets.take("a", 0.0, 2) for _ in range(3)] == [0.0, 0.0, 1.0]
+    assert buckets.take("b", 0.0, 4) == 0.0
+    assert buckets.take("a", 1.0, 2) == 0.0
+    for number in range(1000):
+        assert buckets.take(f"n{number}", 1.0) == 0.0
+        buckets.take("a", 1.0)
+    assert len(buckets) == 3
+    assert buckets.take("a", 1.0) > 0.0
+
+
+@pytest.mark.parametrize(("rate", "burst"), [(0.0, 1), (-1.0, 1), (1.0, 0.5)])
+def test_named_buckets_refuse_what_is_out_of_range(rate: float, burst: float) -> None:
+    """When they are made, not when the first name comes."""
+    with pytest.raises(ConfigError):
+        NamedBuckets(rate, burst)
