@@ -202,11 +202,11 @@ def token(
     from liveroom.auth.tokens import mint
 
     settings = config.load(config_file)
-    if not settings.jwt_secret:
+    if not settings.signing_secret:
         expected = "the engine's HS256 secret, in LIVEROOM_JWT_SECRET or in --config"
         raise ConfigError("jwt_secret", expected, "none")
     made = mint(
-        settings.jwt_secret,
+        settings.signing_secret,
         user=user,
         room=room,
         role=role,

@@ -164,7 +164,7 @@ def key_source(settings: Settings) -> KeySource | None:
     if settings.jwt_public_key:
         return StaticKeys.from_pem(_pem(settings.jwt_public_key), _algorithm(settings))
     if settings.jwt_secret:
-        return StaticKeys.from_secrets(settings.jwt_secret)
+        return StaticKeys.from_secrets(*settings.jwt_secret.split())
     if settings.dev:
         return None
     expected = "a key to check tokens with (jwt_secret, jwt_public_key or jwt_jwks_url), or --dev"

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from liveroom.config import Settings
+from liveroom.log import names_secret
 
 
 __all__ = [
@@ -76,9 +77,22 @@ def failure_note(run_dir: str, index: int) -> Path:
 
 def secrets_of(settings: Settings) -> set[str]:
     """Return the texts among the settings that no log line may hold."""
-    found = {settings.jwt_secret, *settings.webhook_secret.split()}
-    if "://" in settings.redis:
-        credentials = urlsplit(settings.redis).netloc.rpartition("@")[0]
-        password = credentials.partition(":")[2]
-        found |= {password, unquote(password)}
+    found = {*settings.jwt_secret.split(), *settings.webhook_secret.split()}
+    urls = [settings.redis]
+    for options in settings.plugin.values():
+        texts = {name: value for name, value in options.items() if isinstance(value, str)}
+        found.update(value for name, value in texts.items() if names_secret(name))
+        urls += texts.values()
+    for url in urls:
+        found |= _passwords(url)
     return {text for text in found if len(text) >= _SHORTEST_SECRET}
+
+
+def _passwords(url: str) -> set[str]:
+    """Return the password of a URL as it is written and as it is meant; nothing for another text."""
+    try:
+        credentials = urlsplit(url).netloc.rpartition("@")[0]
+    except ValueError:
+        return set()
+    password = credentials.partition(":")[2]
+    return {password, unquote(password)}

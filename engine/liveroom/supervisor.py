@@ -42,7 +42,7 @@ from liveroom.gate import key_source
 from liveroom.handover import DEMO_ROOM, DRAIN_SLACK_S, STATUS_FAILED, Order, secrets_of
 from liveroom.log import setup
 from liveroom.store.embedded import EmbeddedServer
-from liveroom.web.page import ops_page_routes
+from liveroom.web.page import HTTP_IDLE_S, ops_page_routes
 
 
 __all__ = ["reserve_port", "serve"]
@@ -57,6 +57,7 @@ _READY_EVERY_S = 0.05
 _STORE_EVERY_S = 0.1
 _KILL_AFTER_S = DRAIN_SLACK_S + 1.0  # beyond drain_s, which is 25 at most: out within 30
 _DEV_HOST_S = 12 * 3600  # how long the console's address of a development server is good
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _LONGEST_TEMP = 60  # characters; a unix socket's path holds about 100
 
 
@@ -80,6 +81,8 @@ def serve(
     disable_created_metrics()  # type: ignore[no-untyped-call]  # untyped there
     kind = EMBEDDED if settings.redis == EMBEDDED else "external"
     log.info("engine starting", workers=settings.workers, store=kind, data=settings.data or None)
+    if settings.dev and settings.host not in _LOOPBACK:
+        log.warning("guests come in from outside: dev is on", host=settings.host)
     # Until the loop has its own handler: leave in order, stopping what was started.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     temp = gettempdir() if len(gettempdir()) <= _LONGEST_TEMP else "/tmp"  # noqa: S108 -- made private
@@ -258,7 +261,7 @@ class _Supervisor:
         if not (settings.dev and settings.jwt_secret):
             return ""
         token = mint(
-            settings.jwt_secret, user="demo-host", room=DEMO_ROOM, role="host",
+            settings.signing_secret, user="demo-host", room=DEMO_ROOM, role="host",
             ttl_s=_DEV_HOST_S, now=time.time(),
             issuer=settings.jwt_issuer or None, audience=settings.jwt_audience or None,
         )  # fmt: skip
@@ -276,7 +279,9 @@ class _Supervisor:
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/status", self._status)
         app.router.add_routes(ops_page_routes())
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=HTTP_IDLE_S
+        )
         await runner.setup()
         try:
             await web.TCPSite(runner, host, port).start()

@@ -250,6 +250,15 @@ async def test_serve_dev_prints_the_address_of_the_host_console(start: Start, se
     assert found[1] not in engine.log.read_text()
 
 
+async def test_serve_warns_of_guests_from_outside(start: Start) -> None:
+    """On loopback `dev` is at home; elsewhere somebody may have forgotten it."""
+    at_home, open_to_all = await start("--dev"), await start("--dev", "--host", "0.0.0.0")
+
+    assert not at_home.said("guests come in from outside: dev is on")
+    (line,) = open_to_all.said("guests come in from outside: dev is on")
+    assert line["level"] == "warning"
+
+
 async def test_serve_prints_no_token_without_dev(start: Start) -> None:
     """In production the addresses are all that it says."""
     engine = await start()

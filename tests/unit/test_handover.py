@@ -32,6 +32,17 @@ def test_handover_secrets_of_names_the_key_and_the_stores_password() -> None:
     assert secrets_of(settings) == {SECRET, "p%40ssword", "p@ssword"}
 
 
+def test_handover_secrets_of_names_those_of_plugins_and_both_keys_of_a_rotation() -> None:
+    """By the name of an option, and the password of a URL among them."""
+    old = "another-horse-battery-staple-9876543210"
+    options = {
+        "archive": {"url": "postgresql://app:pass%21word@db/live", "batch": 5},
+        "moderation": {"classifier_token": "tok-123456", "classifier": "http://[bad"},
+    }
+    settings = load(environ={}, overrides={"jwt_secret": f"{SECRET} {old}", "plugin": options})
+    assert secrets_of(settings) == {SECRET, old, "pass%21word", "pass!word", "tok-123456"}
+
+
 def test_handover_secrets_of_leaves_short_and_empty_texts() -> None:
     """Masking every empty text or every `a` would eat the log."""
     assert secrets_of(load(environ={}, overrides={"redis": "redis://:ab@h"})) == set()

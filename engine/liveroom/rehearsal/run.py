@@ -113,9 +113,9 @@ async def _there(settings: Settings, demo: Demo) -> AsyncIterator[tuple[Address,
         address = address_of(demo.url)
     except ValueError as exc:
         raise ConfigError("url", "ws://host:port or wss://host:port", demo.url) from exc
-    if settings.jwt_secret:
+    if settings.signing_secret:
         issuer, audience = settings.jwt_issuer, settings.jwt_audience
-        yield address, _signed(settings.jwt_secret, demo.room, issuer, audience)
+        yield address, _signed(settings.signing_secret, demo.room, issuer, audience)
     elif demo.token:
         yield address, _guests(demo.token)
     else:
