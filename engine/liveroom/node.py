@@ -131,7 +131,7 @@ class Node:
         self.level: Level | None = None
         self.draining = False
         self.metrics.draining.set_function(lambda: self.draining)
-        self.metrics.store.channel_reconnects.set_function(lambda: self.store.reconnects)
+        self.metrics.store.watch(self.store)
 
     async def start(self) -> None:
         """Connect, learn what durability the store gives, follow the system scope.

@@ -103,3 +103,23 @@ def test_deploy_every_alert_has_its_part_of_the_runbook() -> None:
     assert parts == [alert["alert"] for alert in ALERTS]
     for alert in ALERTS:
         assert alert["annotations"]["runbook"] == f"docs/runbook.md#{alert['alert'].lower()}"
+
+
+async def test_deploy_counts_of_the_store_are_watched_and_shown(
+    start_worker: harness.StartWorker, embedded_url: str
+) -> None:
+    """Each has an alert and a panel: the engine mends these faults, so nothing else tells of them."""
+    worker = await start_worker(embedded_url)
+    told = worker.node.metrics.render().decode()
+    counts = [
+        "liveroom_channel_reconnects_total",
+        "liveroom_script_reloads_total",
+        "liveroom_redirects_total",
+        "liveroom_store_clock_jumps_total",
+    ]
+    panels = (DEPLOY / "grafana" / "liveroom.json").read_text()
+    watched = [alert["expr"] for alert in ALERTS]
+    for name in counts:
+        assert f"# TYPE {name} counter" in told
+        assert any(name in expr for expr in watched), name
+        assert name in panels

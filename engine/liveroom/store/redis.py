@@ -16,6 +16,7 @@ from redis.exceptions import NoScriptError, ResponseError
 from liveroom.core.position import Position
 from liveroom.errors import ConfigError, OutcomeUnknown, StoreError, StoreUnavailable
 from liveroom.store.channels import ChannelLink
+from liveroom.store.clockwatch import ClockWatch
 from liveroom.store.durability import WaitPlan
 from liveroom.store.link import Command, Link
 from liveroom.store.port import (
@@ -41,6 +42,8 @@ _NOT_NOW = (
     "ASK", "TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "BUSY", "READONLY", "NOREPLICAS", "OOM",
     "MISCONF",
 )  # fmt: skip
+_ELSEWHERE = ("MOVED", "ASK", "TRYAGAIN")
+"""Those that say so of the slot alone."""
 _MIGRATING = "Script attempted to access a non local key"
 """What the script's first call is answered on a node that gives the slot away: nothing was done."""
 
@@ -92,6 +95,8 @@ class RedisStore:
         self.waits = waits
         self._links: dict[str, Link] = {}
         self._channels: dict[str, ChannelLink] = {}
+        self.reloads = self.redirects = 0
+        self._clock = ClockWatch()
         self._bygone = 0  # reconnects of links to nodes that are none of ours any more
         self._scopes: set[str] = set()
         self._listener: Listener | None = None
@@ -113,6 +118,11 @@ class RedisStore:
         """How often a channel link had to be made anew."""
         return self._bygone + sum(link.reconnects for link in self._channels.values())
 
+    @property
+    def clock_jumps(self) -> int:
+        """How often the server's clock did not go on as this machine's does."""
+        return self._clock.jumps
+
     async def start(self, listener: Listener) -> None:
         """Connect to every node and load the script. Raises StoreError."""
         self._listener = listener
@@ -126,7 +136,9 @@ class RedisStore:
         sha, key, request = self.command_for(scope, batch.ops)
         kept = _pack_kept(batch)
         command: Command = ("EVALSHA", sha, 1, key, request, batch.ephemeral, kept)
+        began = time.monotonic()
         reply = await self._execute(key, command, batch.durable)
+        self._clock.look(reply[0], began, time.monotonic())
         position = Position(reply[1].decode(), reply[2], reply[3])
         return Committed(reply[0], position, reply[4], reply[6:], reply[5])
 
@@ -197,6 +209,7 @@ class RedisStore:
                 if not isinstance(reply, ResponseError):
                     return reply
                 if isinstance(reply, NoScriptError):  # the whole script cannot be unknown
+                    self.reloads += 1
                     command = ("EVAL", self._script.source, *command[2:])
                     continue
                 await self._after_refusal(address, reply)
@@ -229,6 +242,8 @@ class RedisStore:
         """Do what an error reply asks for before the next try; raise if there is to be none."""
         text = _error_text(error)
         word = text.partition(" ")[0]
+        migrating = text.startswith(_MIGRATING)
+        self.redirects += word in _ELSEWHERE or migrating
         if word == "MOVED":
             await self._learn_nodes()
             self._place_all()
@@ -236,7 +251,7 @@ class RedisStore:
             if link := self._links.pop(address, None):  # several scopes are told at once
                 await link.close()
             await self._learn_nodes()
-        elif word not in _NOT_NOW and not text.startswith(_MIGRATING):
+        elif word not in _NOT_NOW and not migrating:
             raise OutcomeUnknown(text)  # the script broke off: what it wrote before, it wrote
 
     async def _learn_nodes(self) -> None:
