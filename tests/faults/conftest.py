@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -11,10 +10,27 @@ from typing import Any
 import pytest
 
 import harness
-from faults.trial import Figures, Metrics, Trial, as_row, metrics_of, trial
+from faults import table
+from faults.figures import Figures, Metrics, metrics_of
+from faults.trial import Trial, trial
 
 
 Stage = Callable[..., Any]
+TALK_PER_S = 2.0  # so few danmaku are shown that some are shed in every row
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--faults-json", help="a file that takes the figures of each row that ran")
+
+
+@pytest.fixture
+def start_worker(start_worker: harness.StartWorker) -> harness.StartWorker:
+    """Start workers whose rooms show few danmaku."""
+
+    async def start(url: str, **settings: Any) -> harness.Worker:
+        return await start_worker(url, **{"danmaku_per_s": TALK_PER_S} | settings)
+
+    return start
 
 
 @pytest.fixture
@@ -37,7 +53,7 @@ async def stage(room: str, request: pytest.FixtureRequest) -> AsyncIterator[Stag
                 figures, store_url, options.pop("room", room), where,
                 metrics or metrics_of(*workers), **options,
             )  # fmt: skip
-            stack.callback(lambda: request.node.user_properties.append(("fault", as_row(figures))))
+            stack.callback(lambda: request.node.user_properties.append(("fault", figures.as_row())))
             return await stack.enter_async_context(made)
 
         yield begin
@@ -49,41 +65,23 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "servers"
 
 
-_COLUMNS = (
-    "acked",
-    "lost",
-    "doubled",
-    "silent",
-    "told",
-    "differing",
-    "window_ms",
-    "recovery_ms",
-    "alarm",
-)
-
-
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Print the table of all rows that ran."""
+    """Print the table of all rows that ran, and keep them where that is asked for."""
+    failed = {report.nodeid for report in terminalreporter.stats.get("failed", ())}
     rows = [
-        value
+        {"test": report.nodeid, "passed": report.nodeid not in failed} | value
         for reports in terminalreporter.stats.values()
         for report in reports
         if getattr(report, "when", "") == "teardown"
         for name, value in report.user_properties
         if name == "fault"
     ]
-    failed = {r.nodeid for r in terminalreporter.stats.get("failed", ())}
+    path = config.getoption("--faults-json", default=None)
+    if path and rows:
+        table.keep(Path(path), rows)
     if not rows or config.option.markexpr == "not chaos":
         return
     terminalreporter.section("faults")
-    rows.sort(key=lambda row: (_number(row["row"]), row["fault"]))
-    for row in rows:
-        figures = "  ".join(f"{name} {row[name]}" for name in _COLUMNS)
-        more = f"  ({row['note']})" if row["note"] else ""
-        terminalreporter.write_line(f"{row['row']:5} {row['fault']:58.58} {figures}{more}")
+    for line in table.of_faults(rows):
+        terminalreporter.write_line(line)
     terminalreporter.write_line(f"{len(rows)} faults, {len(failed)} tests failed")
-
-
-def _number(row: str) -> tuple[int, str]:
-    found = re.match(r"F(\d+)", row)
-    return (int(found[1]) if found else 99, row)

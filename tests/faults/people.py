@@ -1,4 +1,4 @@
-"""Who is in the room while something breaks: viewers who look, givers and buyers who pay.
+"""Who is in the room while something breaks: givers and buyers who pay, and all others' connections.
 
 All come back by themselves, at whatever worker there is, and go on where they were: that is what the
 protocol asks of a client, and nothing more. Whoever pays asks again with the same key until it is
@@ -22,12 +22,12 @@ import harness
 from liveroom.auth.tokens import mint
 
 
-__all__ = ["Buyer", "Fan", "Giver", "Item", "Ledger", "Person"]
+__all__ = ["AGAIN_S", "Buyer", "Giver", "Item", "Ledger", "Person"]
 
 Item = dict[str, Any]
 Place = tuple[str, int, int]
 
-_AGAIN_S = 0.05
+AGAIN_S = 0.05
 _BASE_S, _LONGEST_S = 0.2, 5.0
 _PATIENCE_S = 3.0
 _LOST = (aiohttp.ClientError, OSError, TimeoutError, AssertionError)
@@ -35,7 +35,15 @@ UNITS = 95  # of one buyer: a sale allows a hundred
 
 
 class Ledger:
-    """What was acknowledged, what was seen, and what must not be."""
+    """What was acknowledged, what was seen, and what must not be.
+
+    Attributes:
+        backward: values of `latest` keys that were older than those before them.
+        seen: durable events that viewers were shown.
+        again: answers that were asked for once more.
+        tried: what somebody said, or may have said.
+        said: what was accepted of it -> the worker that accepted it.
+    """
 
     def __init__(self) -> None:
         self.acked: dict[tuple[str, str], float] = {}
@@ -46,12 +54,16 @@ class Ledger:
         self.wrong: list[str] = []
         self.silent: list[str] = []
         self.differing: list[str] = []
-        self.told = 0
+        self.backward: list[str] = []
+        self.told = self.seen = self.again = 0
+        self.tried: set[str] = set()
+        self.said: dict[str, str] = {}
 
     def ack(self, user: str, what: str, answer: Item) -> None:
         """Take that something was acknowledged; a second time it has to be the same."""
         now = time.monotonic()
         self.moments.append(now)
+        self.again += (user, what) in self.acked
         self.acked.setdefault((user, what), now)
         if self.answers.setdefault((user, what), answer) != answer:
             self.wrong.append(f"{user} {what}: {answer} after {self.answers[user, what]}")
@@ -71,10 +83,13 @@ class Person:
         fronts: returns the workers' addresses, `host:port`.
 
     Attributes:
+        awake: while it is cleared, nothing is read.
+        pace_s: the pause between two of its commands.
         turn: which of them is taken first, so that all have somebody; later ones by chance.
     """
 
     turn = 0
+    pace_s = 0.0
     role = "viewer"
 
     def __init__(
@@ -91,6 +106,8 @@ class Person:
         self._replies: dict[int, asyncio.Future[Item]] = {}
         self._ws: aiohttp.ClientWebSocketResponse | None = None
         self.here = asyncio.Event()
+        self.awake = asyncio.Event()
+        self.awake.set()
 
     async def live(self, session: aiohttp.ClientSession) -> None:
         """Be there until `ended`; wait longer after each attempt that failed, all of it at random."""
@@ -148,7 +165,7 @@ class Person:
                 if "d" in reply or ("retry_ms" not in reply["err"] and not _again(reply)):
                     return reply
                 self.ledger.refused(reply["err"]["code"])
-            await asyncio.sleep(_AGAIN_S)
+            await asyncio.sleep(AGAIN_S)
 
     def token(self) -> str:
         """Return a token of the user."""
@@ -176,6 +193,7 @@ class Person:
             self._take_all(first)
             self.here.set()
             async for message in ws:
+                await self.awake.wait()
                 self._take_all(orjson.loads(message.data))
             self.closes.append(ws.close_code)
 
@@ -189,62 +207,6 @@ class Person:
 
 def _again(reply: Item) -> bool:
     return reply["err"]["code"] in ("outcome_unknown", "unavailable", "internal", "overloaded")
-
-
-class Fan(Person):
-    """A viewer who notices whatever is missing, comes twice or differs from what others saw."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.epoch = ""
-        self.place: tuple[int, int] | None = None
-        self.heard = 0.0
-
-    @property
-    def seq(self) -> int:
-        """The last event's number; -1 when a new beginning is asked for."""
-        return -1 if self.place is None else self.place[0]
-
-    def resume(self) -> Item | None:
-        """Go on from the last event."""
-        if self.place is None:
-            return None
-        return {"epoch": self.epoch, "seq": self.place[0], "sub": self.place[1]}
-
-    def take(self, item: Item) -> None:
-        """Check order, completeness and equality."""
-        greeting = item.get("d") if "re" in item else None
-        if isinstance(greeting, dict) and "resumed" in greeting:
-            self._greeted(greeting)
-        elif item.get("ev") == "sys.gap":
-            self.ledger.told += self.place is not None
-            self.epoch, self.place = "", None
-            self._asking = asyncio.create_task(self._ask_anew())
-        elif (
-            "seq" in item and self.place is not None
-        ):  # after a gap all is dropped until the greeting
-            self._next((item["seq"], item.get("sub", 0)), item)
-
-    async def _ask_anew(self) -> None:
-        """Ask for a fresh beginning, as whoever was told of a gap does."""
-        while self.place is None and not self.ended:
-            await self.command("sys.resume")
-            await asyncio.sleep(_AGAIN_S)
-
-    def _greeted(self, greeting: Item) -> None:
-        place = (greeting["seq"], greeting["sub"])
-        if self.epoch and not greeting["resumed"]:
-            self.ledger.told += 1
-        elif self.place is not None and (greeting["epoch"], place) != (self.epoch, self.place):
-            self.ledger.silent.append(f"{self.user}: resumed at {place}, was at {self.place}")
-        self.epoch, self.place = greeting["epoch"], place
-
-    def _next(self, came: tuple[int, int], item: Item) -> None:
-        if self.place is not None and came != (self.place[0] + 1, 0):
-            self.ledger.silent.append(f"{self.user}: after {self.place} came {came}")
-        self.place, self.heard = came, time.monotonic()
-        if self.ledger.payloads.setdefault((self.epoch, *came), item) != item:
-            self.ledger.differing.append(f"{self.user}: two events at {self.epoch} {came}")
 
 
 class Giver(Person):
@@ -302,7 +264,7 @@ class Buyer(Person):
                 self.ledger.refused(reply["err"]["code"])
                 self.ledger.wrong.append(f"{order}: {reply['err']}")
                 return
-            await asyncio.sleep(_AGAIN_S)
+            await asyncio.sleep(AGAIN_S)
 
     async def _ask(self, session: aiohttp.ClientSession, op: str, d: Item) -> Item | None:
         token = mint(

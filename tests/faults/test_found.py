@@ -44,6 +44,7 @@ async def test_found_batch_in_a_slot_that_is_given_away_is_not_half_done(
             await worker.node.hub.commit(room, [Op("room.update", "host", {"title": "one"}), keyed])
     finally:
         await store.ask(here, "CLUSTER", "SETSLOT", slot, "STABLE")
+    assert store.redirects, "the operator can tell"
 
     state = (await harness.run(worker, room, "sys.sync"))["states"]
     title = next(row["d"].get("title") for row in state if row["st"] == "room")
@@ -180,3 +181,17 @@ async def test_found_gift_whose_hold_was_lost_is_charged(
         assert (await harness.run(worker, shard, "wallet.hold", user, **hold))["closed"]
     await harness.check(worker, shard)
     await harness.check(worker, room)
+
+
+async def test_found_first_words_of_a_room_are_no_lost_history(
+    embedded_url: str, start_worker: harness.StartWorker, room: str
+) -> None:
+    """A worker that had asked when there was nothing told the alarm of it, once for each scope."""
+    workers = [await start_worker(embedded_url) for _ in range(2)]
+    hosts = [await worker.open_control(room, f"host{n}") for n, worker in enumerate(workers)]
+    await hosts[0].ask("room.open")
+    await hosts[0].ask("room.update", title="first words")
+    for host in hosts:
+        await host.state("room", lambda d: d["title"] == "first words")
+    told = b"".join(worker.node.metrics.render() for worker in workers)
+    assert told.count(b"liveroom_epochs_lost_total 0.0") == 2

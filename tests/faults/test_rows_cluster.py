@@ -53,7 +53,7 @@ async def test_f10_slot_migrates_under_load(
         await move(cluster, slot, where, target, pause=0.02 if step % 2 else 0.0)
         where = target
         await show.recovered()
-    await show.verdict(None)
+    await show.verdict("liveroom_redirects_total")
 
 
 async def test_f11_slot_stays_open(

@@ -7,23 +7,30 @@ import json
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+import harness
 import servers
+from faultproxy import FaultProxy, Pair
 from faults.conftest import Stage
-from faults.people import Fan, Ledger
+from faults.fan import Fan
+from faults.figures import SHEDDING
+from faults.people import Ledger, Person
 from faults.served import Served, metrics_of_all, serving
 from faults.trial import Trial
+from liveroom.auth.tokens import mint
+from liveroom.verify_draw import verify
 
 
 FAILED = "liveroom_commit_failures_total"
-RECONNECTED = "liveroom_channel_reconnects"
+RECONNECTED = "liveroom_channel_reconnects_total"
 RESTARTED = "liveroom_worker_restarts_total"
 ANY = 10**9
 HERD_RATE = 120
@@ -138,16 +145,30 @@ async def test_f14_worker_killed(
 ) -> None:
     """SIGKILL of a worker under load, five times: whoever paid asks again and is told the same."""
     show = await staged(stage, "F14", "kill -9 of a worker 5 times", store, engine)
-    for step in range(5):
+    await kill_workers(show, engine, [0, 1, 0, 1, 0])
+    await show.verdict(RESTARTED)
+
+
+async def test_f14_worker_killed_without_a_log(home: Path, stage: Stage) -> None:
+    """Level `memory`: what the store has in its memory outlives every worker."""
+    with servers.ExternalRedis(home / "redis", ["--appendonly", "no"]) as store:
+        async with serving(home, store.url) as engine:
+            show = await staged(stage, "F14", "kill -9 of a worker 2 times", store, engine)
+            await kill_workers(show, engine, [0, 0])
+            await show.verdict(RESTARTED)
+
+
+async def kill_workers(show: Trial, engine: Served, which: Sequence[int]) -> None:
+    """Kill one worker after the other; each is back before the next one goes."""
+    for index in which:
         await show.acks(20)
-        victim = engine.worker_pids()[step % 2]
+        victim = engine.worker_pids()[index]
         os.kill(victim, signal.SIGKILL)
         await show.recovered()
         async with asyncio.timeout(30):
             while victim in engine.worker_pids():  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         await until_true(engine.ready_again)
-    await show.verdict(RESTARTED)
 
 
 async def test_f20_worker_stopped(
@@ -162,6 +183,89 @@ async def test_f20_worker_stopped(
     os.kill(victim, signal.SIGCONT)
     await show.recovered()
     await show.verdict("liveroom_loop_lag_seconds")
+
+
+async def test_f29_worker_stopped_while_it_draws(
+    home: Path, store: servers.ExternalRedis, stage: Stage
+) -> None:
+    """SIGSTOP before its last step reaches the store; another draws, then it goes on: one result."""
+    async with AsyncExitStack() as stack:
+        proxies = [
+            await stack.enter_async_context(FaultProxy(store.url.removeprefix("redis://"), home))
+            for _ in range(2)
+        ]
+        engines = [
+            await stack.enter_async_context(serving(home, proxy.url, f"engine{n}", workers=1))
+            for n, proxy in enumerate(proxies)
+        ]
+        stopped: list[tuple[int, Pair]] = []
+        for proxy, engine in zip(proxies, engines, strict=True):
+            proxy.on_up = partial(stop_who_draws, stopped, engine.worker_pids()[0])
+        show = await staged(
+            stage, "F29", "who draws a lottery stopped until another has drawn", store, *engines
+        )
+        await open_lottery(show, engines[0])
+        async with asyncio.timeout(20):
+            while not stopped:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        ((victim, pair),) = stopped
+        try:
+            async with asyncio.timeout(40):  # a lease is good for 15 s
+                while not drawn(show):  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+        finally:
+            os.kill(victim, signal.SIGCONT)
+        pair.release()  # the late step comes to the store now
+        await show.recovered(30)
+        for engine in engines:
+            verify(await proof_of(engine, show.room))
+        await show.verdict("liveroom_loop_lag_seconds")
+        assert len(drawn(show)) == 1
+
+
+def stop_who_draws(stopped: list[tuple[int, Pair]], pid: int, pair: Pair, data: bytes) -> None:
+    """Stop the first worker that would draw, with that step still on its way."""
+    if b'"lottery.draw"' in data and not stopped:
+        stopped.append((pid, pair))
+        os.kill(pid, signal.SIGSTOP)
+        pair.up.hold()
+
+
+class Host(Person):
+    """Opens a draw."""
+
+    role = "host"
+
+
+async def open_lottery(show: Trial, engine: Served) -> None:
+    """Open a draw, have everybody enter, and end it."""
+    host = Host(show.ledger, show.room, "host", lambda: [engine.address])
+    async with aiohttp.ClientSession() as session:
+        life = asyncio.create_task(host.live(session))
+        prizes = [{"prize": "tea", "title": "Tea", "n": 2}]
+        rules = {"lottery": "l1", "title": "Draw", "prizes": prizes, "seconds": 0}
+        assert "d" in await host.until_done("lottery.open", "draw", **rules)
+        for person in (*show.fans, *show.givers, *show.talkers):
+            assert "d" in await person.until_done("lottery.enter", "", lottery="l1")
+        assert "d" in await host.until_done("lottery.freeze", "", lottery="l1")
+        await host.leave()
+        life.cancel()
+        await asyncio.gather(life, return_exceptions=True)
+
+
+def drawn(show: Trial) -> list[Any]:
+    """Return the results that viewers were shown."""
+    return [item for item in show.ledger.payloads.values() if item["ev"] == "lottery.drawn"]
+
+
+async def proof_of(engine: Served, room: str) -> Any:
+    """Return the proof of the draw, as an engine gives it to anybody."""
+    token = mint(harness.SECRET, user="any", room=room, role="viewer", ttl_s=60, now=time.time())
+    url = f"http://{engine.address}/api/rooms/{room}/lotteries/l1/proof"
+    headers = {"Authorization": f"Bearer {token}"}
+    async with aiohttp.ClientSession(headers=headers) as session, session.get(url) as response:
+        assert response.status == 200, await response.text()
+        return await response.json()
 
 
 async def test_f22_no_files_left(home: Path, store: servers.ExternalRedis, stage: Stage) -> None:
@@ -210,11 +314,13 @@ async def test_f24_rolling_restart(home: Path, store: servers.ExternalRedis, sta
     """Two engines on one store, each replaced by another version and back; no outcome is unknown."""
     async with AsyncExitStack() as stack:
         live: list[Served] = []
+        all_of_them: list[Served] = []
 
         async def begin(number: int, plugins: str) -> Served:
             made = Served(home, store.url, f"engine{number}", 1, PLUGINS=plugins)
             stack.callback(made.kill)
             await made.ready()
+            all_of_them.append(made)
             return made
 
         live = [await begin(0, ""), await begin(1, "")]
@@ -223,7 +329,7 @@ async def test_f24_rolling_restart(home: Path, store: servers.ExternalRedis, sta
             "rolling restart to another version and back",
             store.url,
             fronts=lambda: [engine.address for engine in live],
-            metrics=all_of(live),
+            metrics=all_of(all_of_them),
         )
         for number, plugins in enumerate(["coupons", "coupons", "", ""], 2):
             await show.acks(20)
@@ -232,7 +338,7 @@ async def test_f24_rolling_restart(home: Path, store: servers.ExternalRedis, sta
             live.append(new)
             assert await old.end() == 0
             await show.recovered()
-        await show.verdict(None)
+        await show.verdict("liveroom_draining")
         assert "outcome_unknown" not in show.ledger.codes
         show.figures.note = f"refused meanwhile: {json.dumps(show.ledger.codes)}"
 
@@ -248,24 +354,31 @@ def all_of(live: list[Served]) -> Callable[[], Any]:
 
 async def test_f26_hot_room(store: servers.ExternalRedis, engine: Served, stage: Stage) -> None:
     """One room takes nine tenths of the load; the script never holds the server for long."""
+    show = await staged(
+        stage, "F26", "hot room: 40 givers without a pause, 30 who talk", store, engine,
+        crowd=(4, 40, 4), talkers=30,
+    )  # fmt: skip
+    for giver in show.givers:
+        giver.pace_s = 0.0
+    before = script_cost(store)
+    await show.acks(1500, within=60)
+    await show.recovered()
+    busy_s, calls = (now - then for now, then in zip(script_cost(store), before, strict=True))
+    show.figures.note = f"{busy_s / calls * 1000:.2f} ms of the server's CPU for a script"
+    await show.verdict(SHEDDING)
+    assert busy_s / calls < 0.01
+
+
+def script_cost(store: servers.Node) -> tuple[float, int]:
+    """Return the CPU time of the server's main thread and how many scripts it ran.
+
+    The server's own log of what was slow goes by the wall clock: on a busy machine it is full of
+    scripts that waited for a core.
+    """
     with servers.client(store.url) as link:
-        link.config_set("slowlog-log-slower-than", 10_000)
-        link.execute_command("SLOWLOG RESET")
-        show = await staged(
-            stage, "F26", "hot room: 40 givers without a pause", store, engine, crowd=(4, 40, 4)
-        )
-        for giver in show.givers:
-            giver.pace_s = 0.0
-        await show.acks(1500, within=60)
-        await show.recovered()
-        slow = [row for row in link.slowlog_get(100) if b"EVAL" in _bytes(row["command"])]
-    show.figures.note = f"{len(slow)} scripts over 10 ms"
-    await show.verdict(None)
-    assert len(slow) <= 5, slow
-
-
-def _bytes(text: Any) -> bytes:
-    return text if isinstance(text, bytes) else str(text).encode()
+        cpu = link.info("cpu")
+        used = cpu["used_cpu_user_main_thread"] + cpu["used_cpu_sys_main_thread"]
+        return float(used), int(link.info("commandstats")["cmdstat_evalsha"]["calls"])
 
 
 async def test_f18_herd_of_5000(home: Path, store: servers.ExternalRedis, stage: Stage) -> None:
@@ -278,7 +391,10 @@ async def test_f18_herd_of_5000(home: Path, store: servers.ExternalRedis, stage:
             store,
             engine,
             crowd=(2, 2, 1),
+            talkers=1,
         )
+        for person in (*show.givers, *show.buyers, *show.talkers):
+            person.pace_s = 1.0  # each event is 5,000 messages that this process has to read
         async with herd(show, 5000) as crowd:
             reads = log_reads(store)
             os.kill(engine.worker_pids()[0], signal.SIGKILL)

@@ -22,14 +22,15 @@ import harness
 import servers
 from faultproxy import FaultProxy
 from faults.conftest import Stage
-from faults.trial import SLOW
+from faults.figures import SLOW
 from liveroom import node as node_module
 from liveroom.store import channels
 from liveroom.store.embedded import EmbeddedServer
 
 
 FAILED = "liveroom_commit_failures_total"
-RECONNECTED = "liveroom_channel_reconnects"
+RECONNECTED = "liveroom_channel_reconnects_total"
+ANY = 10**9
 SMALL = (3, 2, 1)  # viewers, givers, buyers
 
 needs_redis = pytest.mark.skipif(
@@ -96,6 +97,32 @@ async def test_f01_store_killed(
     assert all(person.back == 0 for person in [*show.fans, *show.givers])
 
 
+@needs_redis
+@pytest.mark.chaos
+async def test_f01_store_without_a_log_killed(
+    forgetful: servers.ExternalRedis, start_worker: harness.StartWorker, stage: Stage
+) -> None:
+    """Level `memory`: everything is gone, every viewer is told, and the room begins anew."""
+    workers = [await start_worker(forgetful.url, store_timeout_ms=500) for _ in range(2)]
+    show = await stage("F1", "kill -9 of the store", forgetful.url, workers, crowd=SMALL)
+    await show.acks()
+    forgetful.kill()
+    await asyncio.sleep(0.1)  # the time that it is away, not a wait
+    forgetful.start()
+    await show.set_the_stage(len(show.givers))  # the host comes again, and so does the money
+    await show.recovered()
+    await show.verdict("liveroom_epochs_lost_total", may_lose=ANY, may_be_told=True, may_err=True)
+    assert show.ledger.told >= len(show.fans)
+    assert len(show.lost) >= 10  # all but those that were asked for again and happened anew
+
+
+@pytest.fixture
+def forgetful(home: Path) -> Iterator[servers.ExternalRedis]:
+    """A redis-server of the test's own that writes nothing to a disk."""
+    with servers.ExternalRedis(home / "redis", ["--appendonly", "no"]) as made:
+        yield made
+
+
 @pytest.mark.chaos
 async def test_f06_channel_links_killed(
     embedded_url: str, two: list[harness.Worker], stage: Stage
@@ -140,14 +167,14 @@ async def _unready(worker: harness.Worker) -> bool:
 async def test_f09_scripts_flushed(
     embedded_url: str, two: list[harness.Worker], stage: Stage
 ) -> None:
-    """The server forgets the script all the time: nobody can tell."""
+    """The server forgets the script all the time: nobody but the operator can tell."""
     show = await stage("F9", "SCRIPT FLUSH 10 times", embedded_url, two, crowd=SMALL)
     for _ in range(10):
         await show.acks(2)
         (address,) = two[0].node.store.addresses()
         await two[0].node.store.ask(address, "SCRIPT", "FLUSH")
     await show.recovered()
-    await show.verdict(None)
+    await show.verdict("liveroom_script_reloads_total")
     assert not show.ledger.codes
 
 

@@ -267,6 +267,21 @@ async def test_script_flush_under_load_is_not_noticed(
 
     await expect_all_seen(workers[0], room, viewers)
     await expect_books_balance(workers[0], room, 80)
+    assert any(worker.node.store.reloads for worker in workers), "the operator can tell"
+
+
+async def test_store_whose_clock_jumps_is_told_of(
+    embedded_url: str, start_worker: harness.StartWorker, room: str
+) -> None:
+    """Forward and back: counted twice, and by the worker that was answered."""
+    worker = await start_worker(embedded_url)
+    await worker.open_room(room)
+    assert worker.node.store.clock_jumps == 0
+    for skew_ms in (600_000, 0):
+        worker.node.store.skew_ms = skew_ms
+        await worker.node.hub.commit(room, [])
+        await worker.node.hub.commit(room, [])
+    assert b"liveroom_store_clock_jumps_total 2.0" in worker.node.metrics.render()
 
 
 def crash(server: EmbeddedServer) -> None:

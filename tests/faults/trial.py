@@ -9,72 +9,34 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import re
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import orjson
 
 import harness
-from faults.people import Buyer, Fan, Giver, Ledger
+from faults.fan import Fan
+from faults.figures import ALARMS, Figures, Metrics, level_of, samples
+from faults.people import Buyer, Giver, Ledger, Person
+from faults.talk import Talker, account, last_words
 from liveroom.core.position import Position
 from liveroom.features import wallet
 from liveroom.store.port import LogEntry, Op
 
 
-__all__ = ["PRICE", "SLOW", "Figures", "Trial", "metrics_of", "trial"]
+__all__ = ["Trial", "trial"]
 
-PRICE = 100  # of a rose
+P = TypeVar("P", bound=Person)
 UNITS = 3000
 MONEY = 10**9
 _SAMPLE_S = 0.2
-SLOW = "commits over 250 ms"
-"""What the alert LiveroomCommitsSlow looks at, as a count."""
 _SETTLE_S = 30.0
-
-Metrics = Callable[[], Awaitable[str]]
-
-
-@dataclass
-class Figures:
-    """What a fault did; `window_ms` is the longest time in which nothing was acknowledged."""
-
-    row: str
-    fault: str
-    acked: int = 0
-    lost: int = 0
-    doubled: int = 0
-    silent: int = 0
-    told: int = 0
-    differing: int = 0
-    window_ms: int = 0
-    recovery_ms: int = 0
-    alarm: str = ""
-    note: str = ""
-
-    def line(self) -> str:
-        """Return it as a line to print."""
-        return (
-            f"{self.row:4} {self.fault}: acked {self.acked}, lost {self.lost}, "
-            f"doubled {self.doubled}, silent gaps {self.silent}, told gaps {self.told}, "
-            f"shown differently {self.differing}, "
-            f"window {self.window_ms} ms, recovery {self.recovery_ms} ms, {self.alarm}"
-            + (f"; {self.note}" if self.note else "")
-        )
-
-
-def metrics_of(*workers: harness.Worker) -> Metrics:
-    """Return what reads the metrics of workers in this process."""
-
-    async def read() -> str:
-        return "\n".join(worker.node.metrics.render().decode() for worker in workers)
-
-    return read
+_AGAIN_S = 1.0
+_CONVERGE_S = 10.0  # within so long the newest values are everywhere, docs/guarantees.md says
 
 
 class Trial:
@@ -107,6 +69,8 @@ class Trial:
         self.fans: list[Fan] = []
         self.givers: list[Giver] = []
         self.buyers: list[Buyer] = []
+        self.talkers: list[Talker] = []
+        self._lives: list[asyncio.Task[None]] = []
 
     # While it runs.
 
@@ -130,9 +94,13 @@ class Trial:
     async def seen_by_all(self, within: float = 30.0) -> None:
         """Wait until every viewer was shown something from now on."""
         since = time.monotonic()
-        async with asyncio.timeout(within):
-            while any(fan.heard < since for fan in self.fans):  # noqa: ASYNC110 -- as above
-                await asyncio.sleep(0.01)
+        try:
+            async with asyncio.timeout(within):
+                while any(fan.heard < since for fan in self.fans):  # noqa: ASYNC110 -- as above
+                    await asyncio.sleep(0.01)
+        except TimeoutError as exc:
+            blind = [vars(fan) for fan in self.fans if fan.heard < since]
+            raise AssertionError(f"shown nothing within {within:.1f} s: {blind}") from exc
 
     async def recovered(self, within: float = 15.0) -> None:
         """Measure from now until everybody pays again and sees it; the bound is an assertion."""
@@ -156,7 +124,7 @@ class Trial:
         """Stop, read the books, assert the four things and print the figures.
 
         Args:
-            alarm: the metric that has to have moved; None: there is nothing to notice.
+            alarm: the metric that has to have moved; None: no counter that an alert watches did.
             may_lose: how many acknowledged things may be lost.
             may_be_told: whether viewers may have been told of a gap.
             may_differ: whether two masters may have given one number to two events.
@@ -165,20 +133,36 @@ class Trial:
         self.working = False
         async with asyncio.timeout(_SETTLE_S):
             await self._all_answered()
+        self._watch.cancel()  # the alarms of the fault, not of what is looked at now
+        await self._look()
+        await self._accounted()
         async with harness.running_worker(self.store_url) as judge:
             await self._settled(judge)
             await self._seen_to(judge, await self._log(judge))
+            await self._converged(judge)
         await self.check_books()
-        await self._look()
         self._measure(alarm)
         print(self.figures.line())  # noqa: T201 -- what a run is for
-        assert not self.ledger.silent, self.ledger.silent[:5]
-        assert may_differ or not self.ledger.differing, self.ledger.differing[:5]
-        assert may_err or not self.ledger.wrong, self.ledger.wrong[:5]
+        self._expect(alarm, may_be_told=may_be_told, may_differ=may_differ, may_err=may_err)
         assert self.figures.lost <= may_lose, self.figures
-        assert self.figures.doubled == 0, self.figures
-        assert may_be_told or not self.ledger.told, self.figures
         return self.figures
+
+    def _expect(
+        self, alarm: str | None, *, may_be_told: bool, may_differ: bool, may_err: bool
+    ) -> None:
+        figures, ledger = self.figures, self.ledger
+        assert not ledger.silent, ledger.silent[:5]
+        assert not ledger.backward, ledger.backward[:5]
+        assert may_differ or not ledger.differing, ledger.differing[:5]
+        assert may_err or not ledger.wrong, ledger.wrong[:5]
+        assert figures.doubled == 0, figures
+        assert may_be_told or not ledger.told, figures
+        before = self._before
+        risen = {name for name, peak in self._peak.items() if peak > before.get(name, 0.0)}
+        if alarm is None:
+            assert not risen & ALARMS, (risen & ALARMS, figures)
+        else:
+            assert alarm in risen, figures
 
     async def check_books(self) -> None:
         """Read everything from the store and compare it with what was acknowledged."""
@@ -195,15 +179,15 @@ class Trial:
         gaps = [later - earlier for earlier, later in itertools.pairwise(moments)]
         figures, ledger = self.figures, self.ledger
         figures.window_ms = round(max(gaps, default=0.0) * 1000)
-        figures.acked = len(ledger.acked)
-        figures.silent, figures.told = len(ledger.silent), ledger.told
-        figures.differing = len(ledger.differing)
+        figures.acked, figures.again = len(ledger.acked), ledger.again
+        figures.unknown, figures.wrong = sum(ledger.codes.values()), len(ledger.wrong)
+        figures.seen, figures.silent, figures.told = ledger.seen, len(ledger.silent), ledger.told
+        figures.differing, figures.backward = len(ledger.differing), len(ledger.backward)
         if alarm is None:
-            figures.alarm = "no alarm: nobody could tell"
-            return
-        before, peak = self._before.get(alarm, 0.0), self._peak.get(alarm, 0.0)
-        figures.alarm = f"{alarm} {before:.3g} -> {peak:.3g}"
-        assert peak > before, figures.line()
+            figures.alarm = "no alarm: nobody needs to know"
+        else:
+            before, peak = self._before.get(alarm, 0.0), self._peak.get(alarm, 0.0)
+            figures.alarm = f"{alarm} {before:.3g} -> {peak:.3g}"
 
     async def _all_answered(self) -> None:
         await asyncio.gather(*self._jobs)
@@ -230,6 +214,45 @@ class Trial:
             if epoch == last.epoch and (seq, sub) in items and items[seq, sub] != item:
                 self.ledger.differing.append(f"{seq} is {items[seq, sub]}, was shown as {item}")
 
+    async def _converged(self, judge: harness.Worker) -> None:
+        """Wait until every viewer has the newest value of every key."""
+        began = time.monotonic()
+        while True:
+            newest = (await harness.run(judge, self.room, "sys.sync"))["states"]
+            stale = [(fan.user, row) for fan in self.fans for row in newest if not _has(fan, row)]
+            if not stale or time.monotonic() - began > _CONVERGE_S:
+                break
+            await asyncio.sleep(0.02)
+        figures = self.figures
+        figures.converge_ms = round((time.monotonic() - began) * 1000)
+        figures.values, figures.stale = len(newest) * len(self.fans), len(stale)
+        assert not stale, stale[:3]
+
+    async def _accounted(self) -> None:
+        """See that everything that was said is shown or counted to whoever was there.
+
+        What was lost is counted with what the same worker says next, which may be lost as well.
+        """
+        deadline = time.monotonic() + _CONVERGE_S
+        while True:
+            spoke = await last_words(self.ledger, self.room, self.fronts, self._session)
+            until = time.monotonic() + _AGAIN_S
+            while True:
+                listeners = [f for f in self.fans if f.greetings == 1 and f.here.is_set()]
+                accounts = [account(self.ledger, fan, spoke) for fan in listeners]
+                if all(one.holds for one in accounts) or time.monotonic() > until:
+                    break
+                await asyncio.sleep(0.02)
+            if all(one.holds for one in accounts) or time.monotonic() > deadline:
+                break
+        figures = self.figures
+        figures.said, figures.listeners = len(self.ledger.said), len(listeners)
+        figures.shown = sum(one.shown for one in accounts)
+        figures.shed = sum(one.shed for one in accounts)
+        figures.uncounted = sum(one.uncounted for one in accounts)
+        figures.excess = sum(one.excess for one in accounts)
+        assert all(one.holds for one in accounts), accounts
+
     def _count(self, log: Sequence[LogEntry]) -> None:
         """Compare what was acknowledged with what the store has."""
         there: Counter[tuple[str, str]] = Counter()
@@ -242,6 +265,9 @@ class Trial:
         kept = [what for what in self.ledger.acked if not what[1].startswith("reserve")]
         self.lost = {what: self.ledger.acked[what] for what in kept if not there[what]}
         self.figures.lost = len(self.lost)
+        if self.lost:
+            span = max(self.lost.values()) - min(self.lost.values())
+            self.figures.loss_ms = round(span * 1000)
         self.figures.doubled = sum(count > 1 for count in there.values())
 
     async def _check_books(self, judge: harness.Worker, log: Sequence[LogEntry]) -> None:
@@ -262,29 +288,61 @@ class Trial:
 
     # Behind the scenes.
 
-    async def begin(self, session: aiohttp.ClientSession, crowd: tuple[int, int, int]) -> None:
+    async def begin(
+        self,
+        session: aiohttp.ClientSession,
+        crowd: tuple[int, int, int],
+        talkers: int,
+        giver: type[Giver],
+        buyer: type[Buyer],
+    ) -> None:
         """Open the room, hand out money, arm the sale, let everybody come."""
-        fans, givers, buyers = crowd
-        await self._set_the_stage(givers)
-        new = (self.ledger, self.room)
-        self.fans = [Fan(*new, f"fan{i}", self.fronts) for i in range(fans)]
-        self.givers = [Giver(*new, f"giver{i}", self.fronts) for i in range(givers)]
-        self.buyers = [Buyer(*new, f"buyer{i}", self.fronts) for i in range(buyers)]
-        people = [*self.fans, *self.givers, *self.buyers]
-        for group in (self.fans, self.givers, self.buyers):
-            for turn, person in enumerate(group):
-                person.turn = turn
-        self._lives = [asyncio.create_task(person.live(session)) for person in people]
+        self._session = session
+        await self.set_the_stage(crowd[1])
+        self.fans = self._people(Fan, "fan", crowd[0])
+        self.givers = self._people(giver, "giver", crowd[1])
+        self.buyers = self._people(buyer, "buyer", crowd[2])
+        self.talkers = self._people(Talker, "talker", talkers)
+        for person in self._everybody:
+            self._lives.append(asyncio.create_task(person.live(session)))
         async with asyncio.timeout(30):
-            await asyncio.gather(*(person.here.wait() for person in people))
+            await asyncio.gather(*(person.here.wait() for person in self._everybody))
         self._began = time.monotonic()
         busy: Callable[[], bool] = lambda: self.working  # noqa: E731
-        self._jobs = [asyncio.create_task(giver.work(busy)) for giver in self.givers]
-        self._jobs += [asyncio.create_task(buyer.work(busy, session)) for buyer in self.buyers]
-        self._before = _samples(await self._metrics())
+        works = [person.work(busy) for person in self.givers]
+        works += [person.work(busy) for person in self.talkers]
+        works += [person.work(busy, session) for person in self.buyers]
+        self._jobs = [asyncio.create_task(work) for work in works]
+        await self._everybody_heard()
+        text = await self._metrics()
+        self._before, self.figures.level = samples(text), level_of(text)
         self._watch = asyncio.create_task(self._sample())
 
-    async def _set_the_stage(self, givers: int) -> None:
+    async def _everybody_heard(self) -> None:
+        """Wait for everybody's first words: what is lost is counted from those of a worker on."""
+        async with asyncio.timeout(15):
+            while any(fan.shown.total() + fan.shed < len(self.talkers) for fan in self.fans):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    async def come(self, fan: Fan, session: aiohttp.ClientSession) -> None:
+        """Have one more viewer in the room, over connections of its own."""
+        self.fans.append(fan)
+        self._lives.append(asyncio.create_task(fan.live(session)))
+        async with asyncio.timeout(10):
+            await fan.here.wait()
+
+    @property
+    def _everybody(self) -> list[Person]:
+        return [*self.fans, *self.givers, *self.buyers, *self.talkers]
+
+    def _people(self, kind: type[P], name: str, count: int) -> list[P]:
+        made = [kind(self.ledger, self.room, f"{name}{n}", self.fronts) for n in range(count)]
+        for turn, person in enumerate(made):
+            person.turn = turn
+        return made
+
+    async def set_the_stage(self, givers: int) -> None:
+        """Open the room, arm the sale, hand out money."""
         async with harness.running_worker(self.store_url) as judge:
             host = await judge.open_control(self.room)
             await host.ask("room.open")
@@ -304,30 +362,25 @@ class Trial:
 
     async def _look(self) -> None:
         with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
-            for name, value in _samples(await self._metrics()).items():
+            for name, value in samples(await self._metrics()).items():
                 self._peak[name] = max(value, self._peak.get(name, value))
 
     async def end(self) -> None:
         """Send everybody home."""
         for task in [*self._jobs, self._watch]:
             task.cancel()
-        people = [*self.fans, *self.givers, *self.buyers]
-        await asyncio.gather(*(person.leave() for person in people))
+        await asyncio.gather(*(person.leave() for person in self._everybody))
         for task in self._lives:
             task.cancel()
         await asyncio.gather(*self._jobs, *self._lives, self._watch, return_exceptions=True)
 
 
-def _samples(text: str) -> dict[str, float]:
-    """Return each metric, summed over its labels and workers."""
-    found: dict[str, float] = {}
-    for name, value in re.findall(r"^(liveroom_\w+)(?:\{.*\})? (\S+)$", text, re.MULTILINE):
-        found[name] = found.get(name, 0.0) + float(value)
-    quick = re.findall(
-        r'^liveroom_commit_seconds_bucket\{.*le="0.25".*\} (\S+)$', text, re.MULTILINE
-    )
-    found[SLOW] = found.get("liveroom_commit_seconds_count", 0.0) - sum(map(float, quick))
-    return found
+def _has(fan: Fan, newest: dict[str, Any]) -> bool:
+    """Whether a viewer has a key's newest value, or one that came since."""
+    mine = fan.latest.get(newest["st"])
+    if mine is None:
+        return newest["d"] is None
+    return bool(mine["v"] > newest["v"] or (mine["v"], mine["d"]) == (newest["v"], newest["d"]))
 
 
 async def accounts(worker: harness.Worker) -> dict[str, int]:
@@ -349,19 +402,17 @@ async def trial(
     fronts: Sequence[str] | Callable[[], Sequence[str]],
     metrics: Metrics,
     crowd: tuple[int, int, int] = (4, 3, 2),
+    talkers: int = 6,
+    giver: type[Giver] = Giver,
+    buyer: type[Buyer] = Buyer,
 ) -> AsyncIterator[Trial]:
-    """Run a room: so many viewers, givers and buyers."""
+    """Run a room: so many viewers, givers and buyers; and so many who talk."""
     addresses = fronts if callable(fronts) else (lambda: fronts)
     made = Trial(figures, store_url, room, addresses, metrics)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         try:
-            await made.begin(session, crowd)
+            await made.begin(session, crowd, talkers, giver, buyer)
             yield made
         finally:
             if hasattr(made, "_watch"):
                 await made.end()
-
-
-def as_row(figures: Figures) -> dict[str, Any]:
-    """Return figures as what a report carries."""
-    return asdict(figures)
