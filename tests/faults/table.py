@@ -143,10 +143,12 @@ def _latest(rows: Sequence[Row]) -> str:
 def _ephemeral(rows: Sequence[Row]) -> str:
     heard = [row for row in rows if row["listeners"]]
     accepted = sum(row["said"] * row["listeners"] for row in heard)
+    shown, shed = _sum(heard, "shown"), _sum(heard, "shed")
+    perhaps = shown + shed + _sum(heard, "uncounted") - accepted - _sum(heard, "excess")
     return _line([
         "ephemeral", "any",
         "accepted = shown + shed, for each viewer; uncounted only a killed worker's last beat",
-        f"{accepted:,} = {_sum(heard, 'shown'):,} shown + {_sum(heard, 'shed'):,} shed",
+        f"{accepted:,} and {perhaps:,} whose senders got no answer = {shown:,} shown + {shed:,} shed",
         f"{_sum(heard, 'uncounted')} uncounted", f"{_sum(heard, 'excess')} counted twice", "", "",
         _names(heard),
     ])  # fmt: skip

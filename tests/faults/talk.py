@@ -97,7 +97,7 @@ class Account:
     @property
     def holds(self) -> bool:
         """Whether accepted = shown + shed, but for what a worker took along that was killed."""
-        return self.uncounted <= self.gone and not self.doubled
+        return self.uncounted <= self.gone and not self.doubled and not self.excess
 
 
 def account(ledger: Ledger, fan: Fan, spoke: set[str]) -> Account:
