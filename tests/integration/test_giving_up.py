@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from urllib.parse import unquote
 
 import orjson
 import pytest
+from aiohttp import web
 
 import harness
 from faultproxy import FaultProxy
-from liveroom import Plugin
+from liveroom import Plugin, json_answer, json_body
 from liveroom.protocol.frame_builder import CLOSE, TEXT, masked_frame
 from liveroom.web.turnstile import PER_TURN
 from rawsocket import close_payload, open_websocket, upgrade_request
@@ -28,6 +29,37 @@ class Door(Plugin):
 
     name = "door"
     lua = "own.door = function() return {came = call('INCR', key('door'))} end"
+
+
+class Desk(Plugin):
+    """Serves HTTP: answers at last, or never ends."""
+
+    name = "desk"
+
+    def __init__(self) -> None:
+        self.asked = self.served = 0
+
+    def routes(self) -> Iterable[web.AbstractRouteDef]:
+        """Serve two resources."""
+        return [
+            web.post("/rooms/{room}/slow", self._slow),
+            web.get("/rooms/{room}/endless", self._endless),
+        ]
+
+    async def _slow(self, request: web.Request) -> web.Response:
+        self.asked += 1
+        body = await json_body(request)
+        while request.transport is not None:  # noqa: ASYNC110 -- nothing tells
+            await asyncio.sleep(0.01)
+        self.served += 1
+        return json_answer(body)
+
+    async def _endless(self, request: web.Request) -> web.StreamResponse:
+        self.asked += 1
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await response.write(bytes(1 << 16))
 
 
 def _hello(worker: harness.Worker, room: str, user: str) -> bytes:
@@ -153,3 +185,57 @@ async def test_who_was_sent_away_while_it_waited_is_not_let_in(
             users = [viewer.user for viewer in worker.node.hub.room_for(room).viewers]
             assert users == ["ann"]
             assert "now" in await ann.ask("sys.ping")
+
+
+# Over HTTP.
+
+
+_BODY = b'{"text": "hello"}'
+
+
+@pytest.mark.parametrize("give_up", [_end, _reset])
+@pytest.mark.parametrize(
+    ("method", "path", "length", "served"),
+    [
+        ("POST", "slow", len(_BODY), 1),
+        ("POST", "slow", 2 * len(_BODY), 0),
+        ("POST", "commands", 2 * len(_BODY), 0),
+        ("GET", "endless", 0, 0),
+    ],
+    ids=["before the answer", "within the body", "within commands", "within the answer"],
+)
+async def test_who_hangs_up_over_http_is_no_fault(
+    start_worker: harness.StartWorker, embedded_url: str, room: str,
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str],
+    give_up: Callable[[socket.socket], None], method: str, path: str, length: int, served: int,
+) -> None:  # fmt: skip
+    """Nobody is left to be told, so no log says that something failed, and no figure."""
+    desk = Desk()
+    worker = await start_worker(embedded_url, plugins=(desk,))
+    await worker.open_room(room)
+    server = worker.web._runner.server
+    assert server is not None
+    head = (
+        f"{method} /api/rooms/{room}/{path} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n"
+        f"Authorization: Bearer {worker.token(room, 'service', 'shop')}\r\n\r\n"
+    )
+    before = server.requests_count or 0
+    made = socket.create_connection(("127.0.0.1", worker.port))
+    made.sendall(head.encode() + (_BODY if method == "POST" else b""))
+
+    async def is_asked() -> bool:
+        return (server.requests_count or 0) > before and bool(desk.asked or path == "commands")
+
+    async def is_over() -> bool:
+        return not server.connections and desk.served == served
+
+    await harness.until(is_asked)
+    give_up(made)
+    await harness.until(is_over)
+    await worker.open_room(room)  # one more request: what came before has been seen to its end
+
+    sample = worker.node.metrics.registry.get_sample_value
+    assert sample("liveroom_plugin_faults_total", {"plugin": "desk"}) is None
+    assert sample("liveroom_api_refused_total", {"status": "500"}) is None
+    assert [r for r in caplog.records if r.name == "aiohttp.server"] == []
+    assert "Traceback" not in capsys.readouterr().out

@@ -42,8 +42,11 @@ class TokenBucket:
     __slots__ = ("_burst_s", "_full_at", "_token_s")
 
     def __init__(self, rate: float, burst: float) -> None:
-        _expect("rate", "a number above 0", rate, rate > 0)
-        _expect("burst", "a number of at least 1", burst, burst >= 1)
+        # Both by hand: a room makes one of these for nearly every message.
+        if not rate > 0:
+            raise ConfigError("rate", "a number above 0", rate)
+        if not burst >= 1:
+            raise ConfigError("burst", "a number of at least 1", burst)
         self._token_s = 1.0 / rate
         self._burst_s = burst / rate
         self._full_at = _LONG_AGO
@@ -61,14 +64,18 @@ class TokenBucket:
 
     def retry_after(self, now: float, n: float = 1) -> float:
         """Seconds until `take(n)` can succeed: 0.0 if now, infinity if `n` is above the burst."""
-        if n * self._token_s > self._burst_s + _SLACK_S:
+        wanted_s = n * self._token_s
+        if wanted_s > self._burst_s + _SLACK_S:
             return float("inf")
-        wait = max(self._full_at, now) + n * self._token_s - self._burst_s - now
+        full_at = self._full_at
+        if full_at < now:
+            full_at = now
+        wait = full_at + wanted_s - self._burst_s - now
         return max(0.0, wait)
 
 
 class NamedBuckets:
-    """A token bucket for each name; beyond `most` names the one that was seen first is forgotten.
+    """A token bucket for each name; beyond `most` names the one not seen for longest is forgotten.
 
     Args:
         rate: tokens per second, above 0.
@@ -114,8 +121,9 @@ class Cooldown(TokenBucket):
     __slots__ = ("_cooloff_s", "_shut_until")
 
     def __init__(self, rate: float = 1.5, burst: float = 3, cooloff_s: float = 10.0) -> None:
-        super().__init__(rate, burst)
-        _expect("cooloff_s", "seconds >= 0", cooloff_s, cooloff_s >= 0)
+        TokenBucket.__init__(self, rate, burst)
+        if not cooloff_s >= 0:
+            raise ConfigError("cooloff_s", "seconds >= 0", cooloff_s)
         self._cooloff_s = cooloff_s
         self._shut_until = _LONG_AGO
 

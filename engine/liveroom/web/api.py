@@ -118,6 +118,8 @@ class _Api:
         error = refusal_of(exc)
         if error is not None:
             return error
+        if isinstance(exc, ConnectionError) and _is_gone(request):
+            return CommandError("bad_message", "the connection was lost")  # whoever asked left
         plugin = self._owners.get(request.match_info.route.resource)
         if plugin is None:
             log.error("request failed", method=request.method, exc_info=exc)
@@ -166,6 +168,10 @@ def _least_role(handler: Any) -> Role:
     """Return what `open_to` says of a plugin's handler; the service's if it says nothing."""
     role: Role = getattr(handler, "__least_role__", Role.SERVICE)
     return role
+
+
+def _is_gone(request: web.Request) -> bool:
+    return request.transport is None or request.transport.is_closing()
 
 
 def _answer(reply: bytes) -> Any:

@@ -109,6 +109,8 @@ async def _sent(request: web.BaseRequest, response: web.StreamResponse) -> web.S
         async with asyncio.timeout(_SEND_S):
             await response.prepare(request)
             await response.write_eof()
+    except ConnectionError:
+        pass  # its client has gone; raised from here, the server would take it for a fault of ours
     except TimeoutError:
         if request.transport is not None:
             request.transport.abort()
