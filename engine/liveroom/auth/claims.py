@@ -44,10 +44,14 @@ _ROOM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 # Controls, formats (what turns the direction, what has no width), surrogates, line separators.
 _STRIPPED_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _JOINERS: Final = "\u200c\u200d"
-_BLANK: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+_BLANK: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2065\u2800\u3164\uffa0") | frozenset(
+    map(chr, range(0xFFF0, 0xFFF9))
+)
+_BLANK_BLOCK: Final = range(0xE0000, 0xE1000)  # never anything to be seen, save for the variants
+_BLANK_VARIANTS: Final = range(0xE0100, 0xE01F0)
 # Joiners and variants that change nothing that can be seen: beside ASCII, or one after the other.
 _IDLE: Final = re.compile(
-    r"(?<=[\x00-\x7f])[\u200c\u200d\ufe00-\ufe0f]+"
+    r"(?<=[\x00-\x7f])[\u200c\u200d\u180b-\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]+"
     r"|[\u200c\u200d]+(?=[\x00-\x7f]|$)"
     r"|(?<=[\u200c\u200d])[\u200c\u200d]+"
 )
@@ -165,14 +169,15 @@ def clean_name(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text.strip()[:MAX_NAME].rstrip()
-    text = _EDGES.sub("", _IDLE.sub("", "".join(filter(_may_show, text))))
-    text = "".join(_without_piles(unicodedata.normalize("NFC", text)))
-    text = _EDGES.sub("", text[:MAX_NAME])
+    text = unicodedata.normalize("NFC", "".join(filter(_may_show, text)))
+    text = _EDGES.sub("", _IDLE.sub("", "".join(_without_piles(text))))
+    # What parted a letter from its mark may have gone: they are composed anew.
+    text = _EDGES.sub("", unicodedata.normalize("NFC", text)[:MAX_NAME])
     return text if any(unicodedata.category(char)[0] in "LNPS" for char in text) else ""
 
 
 def _may_show(char: str) -> bool:
-    if char in _BLANK:
+    if char in _BLANK or (ord(char) in _BLANK_BLOCK and ord(char) not in _BLANK_VARIANTS):
         return False
     return char in _JOINERS or unicodedata.category(char) not in _STRIPPED_CATEGORIES
 
@@ -181,6 +186,7 @@ def _without_piles(text: str) -> Iterator[str]:
     """Yield the characters less the marks above the fourth on one letter."""
     pile = 0
     for char in text:
-        pile = pile + 1 if unicodedata.category(char) in ("Mn", "Me") else 0
+        if char not in _JOINERS:  # what comes behind one climbs on
+            pile = pile + 1 if unicodedata.category(char) in ("Mn", "Me") else 0
         if pile <= _MAX_MARKS:
             yield char

@@ -118,6 +118,13 @@ def test_ids_that_are_not_valid(text: str) -> None:
         ("می\u200cخواهم", "می\u200cخواهم"),
         ("क्\u200dष", "क्\u200dष"),
         ("x" + "\u0302" * 31, "x" + "\u0302" * 4),
+        ("x" + ("\u0302" * 4 + "\u200d") * 6, "x" + "\u0302" * 4),
+        ("م" + ("\u0302" * 4 + "\u200c") * 5 + "م", "م" + "\u0302" * 4 + "\u200cم"),
+        ("admin\U000e0100", "admin"),
+        ("admin\u180b", "admin"),
+        ("ad\u2065m\ufff0in\U000e0fff", "admin"),
+        ("葛\U000e0100城", "葛\U000e0100城"),
+        ("\u212a\u200dé", "Ké"),
     ],
 )
 def test_clean_name_takes_out_what_acts(raw: str, shown: str) -> None:
