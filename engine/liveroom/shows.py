@@ -46,12 +46,16 @@ _MAX_DEPTH = 32
 _MAX_INT = 2**53 - 1
 _MAX_PARTS = _MAX_DEPTH
 # `a.a.a…`: what tomllib does for a key grows with the square of its parts, so 64 KB could hold a
-# worker for half a minute. Looked for where a key may begin; no step is taken twice.
+# worker for half a minute. Looked for where a key may begin, and not within texts and comments; no
+# step is taken twice. A text without its end is one, too: nothing behind it is parsed.
 _LONG_KEY = re.compile(
-    r"""(?:^|[\[{,])[ \t]*+"""
-    r"""(?:(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+)"""
-    rf"{{{_MAX_PARTS}}}",
-    re.MULTILINE,
+    rf"""(?:^|[\[{{,])[ \t]*+(?:(?:[\w-]++|"")[ \t]*+\.[ \t]*+){{{_MAX_PARTS}}}""", re.MULTILINE
+)
+_TEXT = re.compile(
+    r""""{3}(?:[^"\\]++|\\.?|"(?!""))*+(?:"{3,5}|\Z)"""
+    r"""|'{3}(?:[^']++|'(?!''))*+(?:'{3,5}|\Z)"""
+    r"""|"(?:[^"\\\n]|\\[^\n])*+"?|'[^'\n]*+'?|#[^\n]*+""",
+    re.DOTALL,
 )
 
 Seconds = Annotated[float, Meta(ge=0, le=_MAX_AT_S)]
@@ -155,7 +159,7 @@ def read_toml(text: str) -> Show:
     Raises:
         CommandError: `bad_message` or `bad_request`.
     """
-    if _LONG_KEY.search(text):
+    if _LONG_KEY.search(_TEXT.sub('""', text)):
         raise CommandError("bad_message", f"expected keys of at most {_MAX_PARTS} parts")
     try:
         raw = tomllib.loads(text)

@@ -90,6 +90,10 @@ LONG = ".".join(["a"] * 40)
         f"\n\t{LONG.replace('.', ' . ')} = 1",
         " . ".join(['"a"', "'b'"] * 20) + " = 1",
         '"\\"".' + LONG + " = 1",
+        f'x = {{a = """b"""", {LONG} = 1, c = ""}}',
+        f"x = {{a = '''b''''', {LONG} = 1, c = ''}}",
+        f'x = """\\"""" # "\n{LONG} = 1',
+        f"x = 1 # '''\n{LONG} = 1",
     ],
 )
 def test_shows_keys_of_many_parts_are_not_parsed(text: str) -> None:
@@ -100,10 +104,26 @@ def test_shows_keys_of_many_parts_are_not_parsed(text: str) -> None:
 
 def test_shows_texts_may_hold_many_dots() -> None:
     """It is keys that are short."""
-    prose = "One. " * 20
+    prose = "One. " * 40
     text = f'title = "{"." * 90}"\n{HEAD}label = "{"1." * 40}"\nd.t = """{prose}"""'
 
     assert read_toml(text).cues[0].d == {"t": prose}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        f'"Look, {LONG} [{LONG}]"',
+        f"'Look, {LONG}'",
+        f'"""\n{LONG}\n"""',
+        f"'''\n{LONG}\n''' # [{LONG}]",
+        f'"""{LONG}\\"""""" # "',
+        f'["{LONG}", "{LONG}"]',
+    ],
+)
+def test_shows_texts_are_not_taken_for_keys(value: str) -> None:
+    """What a text or a comment looks like is nobody's business."""
+    assert LONG in str(read_toml(f"{HEAD}d.t = {value}").cues[0].d["t"])
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
