@@ -63,9 +63,10 @@ export class HostRoom extends LiveRoom {
     d: object = {},
     options: AskOptions = {},
   ): Promise<R> {
-    const asked = super.ask<R>(op, d, options);
-    if (!op.endsWith(".watch")) return asked;
-    return asked.then((answer) => {
+    if (!op.endsWith(".watch")) return super.ask<R>(op, d, options);
+    // Who wants it no more is heard though the connection and the answer are lost: with it ends the watch.
+    if ((d as { on?: boolean }).on === false) this.#watched.get(options.room ?? this.state.room)?.delete(op);
+    return super.ask<R>(op, d, options).then((answer) => {
       const { watching } = answer as { watching?: boolean };
       const ops = this.#watched.get(options.room ?? this.state.room) ?? new Set();
       this.#watched.set(options.room ?? this.state.room, ops);

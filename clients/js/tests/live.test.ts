@@ -353,6 +353,25 @@ test("HostRoom: thin commands, and further rooms with their own state and events
   await host.close();
 });
 
+test("HostRoom: what is watched is asked for anew, what is wanted no more is not", async () => {
+  const host = new HostRoom({ ...OPTIONS, url: "ws://test/control" });
+  const join = host.join();
+  const socket = newest().welcome({ role: "host" });
+  await join;
+  const [stats, other] = [host.watchStats(), host.ask("other.watch", { on: true })];
+  for (const { id } of socket.sent.slice(-2)) socket.say({ re: id, d: { watching: true } });
+  await Promise.all([stats, other]);
+
+  const off = host.watchStats(false);
+  socket.onclose?.({ code: 1012, reason: "" });
+  await expect(off).rejects.toMatchObject({ code: "closed" });
+  while (newest() === socket) await new Promise((resolve) => setTimeout(resolve, 20));
+  const next = newest().welcome({ role: "host" });
+
+  expect(next.sent.map(({ op }) => op)).toEqual(["hello", "other.watch"]);
+  await host.close();
+});
+
 test("a danmaku player is fed with text, never with markup", async () => {
   const { live, socket } = await joined();
   const shown: Comment[] = [];

@@ -38,11 +38,13 @@ class HostClient(StaffCommands, LiveClient):
 
         A `….watch` is said again on every new connection.
         """
+        watch = (room or self._session.lobby.main.room, op)
+        if op.endswith(".watch") and d is not None and d.get("on") is False:
+            self._watched.discard(watch)  # with a lost answer the connection is lost, and the watch
         answer = await LiveClient.ask(
             self, op, d, key=key, if_version=if_version, room=room, timeout_s=timeout_s
         )
         if op.endswith(".watch"):
-            watch = (room or self._session.lobby.main.room, op)
             (self._watched.add if answer.get("watching") else self._watched.discard)(watch)
         return answer
 

@@ -392,6 +392,36 @@ async def test_sdk_host_comes_back_into_all_rooms_and_figures(
             assert {event.room for event in figures} == {other}
 
 
+async def test_sdk_host_is_shown_no_more_what_it_wants_no_more(
+    embedded_url: str, start_worker: harness.StartWorker, room: str, tmp_path: Path
+) -> None:
+    """Also if the connection is lost before that is answered."""
+    worker = await start_worker(embedded_url)
+    other = f"{room}-b"
+    async with Door(tmp_path, worker.port) as door:
+        token = worker.token(room, "host", "h")
+        url = f"ws://{door.address}/control"
+        async with HostClient(url, room=room, token=token, random=lambda: 0.02) as host:
+            await host.open("a")
+            second = await host.join_room(other, token=worker.token(other, "host", "h"))
+            await second.open("b")
+            await second.watch()
+            await host.watch()
+            figures: list[Event] = []
+            greetings: list[Greeting] = []
+            host.on("sdk.greeting", greetings.append)
+            unwatched = asyncio.create_task(second.watch(False))
+            await asyncio.sleep(0)
+            door.reset()
+            with pytest.raises(LiveError, match="lost"):
+                await unwatched
+            await until(lambda: len(greetings) == 2)
+            host.on("stats", figures.append)
+            await until(lambda: len(figures) == 2)
+
+            assert {event.room for event in figures} == {room}
+
+
 async def test_sdk_begins_anew_when_the_history_is_over(
     embedded_url: str, start_worker: harness.StartWorker, room: str, tmp_path: Path
 ) -> None:
