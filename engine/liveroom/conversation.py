@@ -43,6 +43,7 @@ __all__ = ["HANDLED", "Conversation"]
 
 log = structlog.get_logger("liveroom.connection")
 
+_JOIN, _RUN = Act.JOIN, Act.RUN  # reading a member off an enum class takes longer
 _RESUME_COST = 9  # messages, beside its own: up to `resume_max` events are read and sent
 
 HANDLED = object()
@@ -94,10 +95,10 @@ class Conversation:
             return
         try:
             act = self._session.judge(incoming)
-            if act is Act.JOIN:
-                self._joining = asyncio.create_task(self._join(incoming), name="join")
-            elif act is Act.RUN:
+            if act is _RUN:
                 self._run(incoming)
+            elif act is _JOIN:
+                self._joining = asyncio.create_task(self._join(incoming), name="join")
         except CommandError as exc:
             self.refuse(incoming.id, exc)
 
@@ -199,9 +200,10 @@ class Conversation:
         if system is not None:
             self._start(system(self, incoming), incoming.id, incoming.op)
             return
-        bound = self._front.hub.manager.commands[incoming.op]
+        manager = self._front.hub.manager
+        bound = manager.commands[incoming.op]
         call = self._call(incoming, bound)
-        waits = self._front.hub.manager.inspect(call) if bound.spec.inspected else ()
+        waits = manager.inspect(call) if bound.spec.inspected else ()
         self._session.good()
         if waits:
             self._start(self._inspected(waits, bound, call), incoming.id, call.op, call)
@@ -242,7 +244,9 @@ class Conversation:
     def _answer(
         self, result: Result | Awaitable[Result], call: Call[Any], reply_id: int | None
     ) -> None:
-        if isinstance(result, Commit):
+        if isinstance(result, dict):  # the usual first: what is said is answered at once
+            self._reply(reply_id, result, call)
+        elif isinstance(result, Commit):
             self.seats.at(call.room.id).room.batcher.submit(
                 call.operation(result.op, result.body),
                 partial(self._on_reply, reply_id, call.op, call),
@@ -260,7 +264,7 @@ class Conversation:
         call: Call[Any] | None = None,
     ) -> None:
         """Have an awaited result answered when it is there; it outlives the connection."""
-        if result is None or isinstance(result, dict):  # the usual first: to ask for more is slow
+        if result is None or isinstance(result, dict):
             self._reply(reply_id, result, call)
         elif isinstance(result, bytes):
             self._on_reply(reply_id, op, call, result)
@@ -313,9 +317,10 @@ class Conversation:
                 self._queue(stored_reply_item(reply_id, reply))
 
     def _reply(self, reply_id: int | None, d: Any, call: Call[Any] | None = None) -> None:
-        self._count(True)
+        hub = self._front.hub
+        hub.metrics.accepted.inc()
         if call is not None:
-            self._front.hub.manager.accepted(call)
+            hub.manager.accepted(call)
         if reply_id is not None:
             self._queue(reply_item(reply_id, d or {}))
 
@@ -395,8 +400,12 @@ class Conversation:
         seat = self.seats.at(at)
         room, viewer = seat.room, seat.viewer
         own = await room.joining.enter(viewer)
-        room.remove(viewer)
-        await room.joining.greet(viewer, reply_id, resume, own)
+        room.hold(viewer)
+        try:
+            await room.joining.greet(viewer, reply_id, resume, own)
+        except BaseException:
+            room.remove(viewer)
+            raise
         if self._connection.gone:  # it went while it was greeted
             room.remove(viewer)
         return HANDLED

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
-from collections.abc import Callable
+import socket
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import aiohttp
@@ -267,6 +268,44 @@ async def test_lottery_open_refuses_rules_that_cannot_hold(
     assert (await get_proof(alone, room))[0] == 404
     assert host.events("lottery.opened") == []
     await host.ask("lottery.open", key="ok", **rules(conditions={"watch_s": 180}, seconds=300))
+
+
+async def test_lottery_proofs_are_held_up_by_no_reader(
+    alone: harness.Worker, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few are sent at once: whoever asks and does not read has a while, then others have it."""
+    monkeypatch.setattr("liveroom.features.lottery.plugin._SEND_S", 0.2)
+    host = await opened(alone, room)
+    await enter_many(alone, room, ["v1", "v2"])
+    await later(room, 60_000, alone)
+    await host.event("lottery.drawn")
+    proof = await proven(alone, room)
+
+    begun = 0
+
+    async def endless(fields: dict[str, Any]) -> AsyncIterator[bytes]:
+        nonlocal begun
+        begun += 1
+        while True:
+            yield bytes(1 << 16)
+
+    monkeypatch.setattr("liveroom.features.lottery.plugin.checked_pieces", endless)
+    request = (
+        f"GET /api/rooms/{room}/lotteries/l1/proof HTTP/1.1\r\nHost: a\r\n"
+        f"Authorization: Bearer {alone.token(room)}\r\n\r\n"
+    )
+    deaf = [socket.create_connection(("127.0.0.1", alone.port)) for _ in range(4)]
+    for made in deaf:
+        made.sendall(request.encode())
+
+    async def all_dropped() -> bool:
+        return begun == len(deaf) and plugin_of(alone)._proofs == 0
+
+    await harness.until(all_dropped)
+    monkeypatch.undo()
+    assert await proven(alone, room) == proof
+    for made in deaf:
+        made.close()
 
 
 async def test_lottery_open_needs_an_open_room(alone: harness.Worker, room: str) -> None:

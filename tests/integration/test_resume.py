@@ -347,6 +347,35 @@ async def test_sys_resume_many_at_once_leaves_one_membership(
     oracle.agree([viewer, speaker])
 
 
+async def test_sys_resume_counts_what_is_shown_before_the_greeting(
+    worker: harness.Worker, speaker: harness.Client, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits for a greeting is not shown what is said meanwhile, and is told how much it was."""
+    viewer = await worker.join(room, "away")
+    served = worker.node.hub.rooms[room]
+    greet, begun, go = served.joining.greet, asyncio.Event(), asyncio.Event()
+
+    async def slowly(*args: Any) -> None:
+        begun.set()
+        await go.wait()
+        await greet(*args)
+
+    monkeypatch.setattr(served.joining, "greet", slowly)
+    asked = asyncio.create_task(viewer.ask("sys.resume"))
+    await begun.wait()
+    await speaker.ask("danmaku.send", text="one")
+    await speaker.event("danmaku", text="one")
+    go.set()
+    await asked
+    shed = await viewer.event("sys.shed")
+    await speaker.ask("danmaku.send", text="two")
+    await viewer.event("danmaku", text="two")
+
+    assert shed["d"]["danmaku"] == 1
+    assert [item["d"]["text"] for item in viewer.events("danmaku")] == ["two"]
+    assert [v.user for v in served.viewers].count("away") == 1
+
+
 async def test_sys_resume_of_a_viewer_that_leaves_leaves_nobody_behind(
     worker: harness.Worker, speaker: harness.Client, room: str
 ) -> None:

@@ -190,6 +190,7 @@ class Batcher:
         self._hurry()
         while self._flying:
             await asyncio.wait([task for task in self._flying if task is not None])
+            self._hurry()  # what came meanwhile
 
     async def answered(self) -> None:
         """Wait until what was queued up to now was answered, whatever else keeps coming."""

@@ -51,6 +51,7 @@ class Delivery:
         by_user: the viewers of a user, for what only they may see.
         by_session: the viewer of a session.
         labelled: viewers whose connection is in other rooms too: theirs says which room it is about.
+        held: viewers that are given nothing now, as they are about to be greeted anew.
         awaiting: whether this worker's own block is on its way and will be here in a moment.
         on_cut: called when the lanes were emptied, before anything is written.
         on_written: called when everything is written.
@@ -67,6 +68,7 @@ class Delivery:
         by_user: Callable[[str], Iterable[Viewer]],
         by_session: Callable[[str], Viewer | None],
         labelled: Collection[Viewer],
+        held: Collection[Viewer],
         awaiting: Callable[[], bool],
         on_cut: Callable[[], None],
         on_written: Callable[[], None],
@@ -80,6 +82,7 @@ class Delivery:
         self._by_user = by_user
         self._by_session = by_session
         self._labelled = labelled
+        self._held = held
         self._awaiting = awaiting
         self._on_cut = on_cut
         self._on_written = on_written
@@ -139,13 +142,20 @@ class Delivery:
         self._hurried = False
         now = self._loop.time()
         cut = self._lanes.cut(now)
-        viewers = list(self._viewers())
         full, essential = self._messages(cut)
+        viewers = self._receivers(full)
         personal = self._personal(cut, full.sheddable)
         self._metrics.cut(cut.counts, len(cut.ephemeral))
         self._on_cut()
         self.writing = True
         _Writing(self, viewers, full, essential, personal, now).go()
+
+    def _receivers(self, full: Message) -> list[Viewer]:
+        """Return whom this delivery is for; whoever comes in from now on is brought up to it."""
+        for viewer in self._held:
+            viewer.miss(full)
+        held = self._held
+        return [v for v in self._viewers() if v not in held] if held else list(self._viewers())
 
     def _messages(self, cut: Cut[Item]) -> tuple[Message, Message | None]:
         public = [item for user, item in cut.durable if user is None] + cut.latest

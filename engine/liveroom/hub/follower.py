@@ -77,6 +77,7 @@ class Follower:
         self.filled = self.lost = 0
         self._held: list[Publication] = []
         self._filling: asyncio.Task[None] | None = None
+        self._reading = asyncio.Lock()
         self._stale = False
         self._dead: set[str] = set()
         self._told = _NOWHERE
@@ -137,8 +138,12 @@ class Follower:
             The entries after `since`, none if the ring reaches back that far; None: it cannot be
             continued from there without a hole, or more than `limit` entries were missed.
         """
-        if self.ring.after(since, None) is not None:
-            return []
+        async with self._reading:  # who comes back with others finds in the ring what the first has read
+            if self.ring.after(since, None) is not None:
+                return []
+            return await self._read_back(since, limit)
+
+    async def _read_back(self, since: Position, limit: int) -> list[Entry] | None:
         here, reach = self.position, self.ring.reach
         if since.epoch != here.epoch or since > here:
             return None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+import math
+from collections import Counter, OrderedDict
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgpack
 
@@ -16,6 +17,10 @@ from liveroom.protocol.items import Item
 
 
 __all__ = ["Block", "Hearing", "Ingress", "unpack_block"]
+
+_SURE_MS: Final = 100
+"""Workers know the store's time to within less; who began to speak so long after we listened was heard."""
+_MOST_SPEAKERS: Final = 256
 
 
 class Ingress:
@@ -53,11 +58,13 @@ class Ingress:
         self._timer: asyncio.Handle | None = None
         self._last = 0.0
         self._totals: Counter[str] = Counter()
+        self._since = 0
 
     def add(self, item: Ephemeral[Item]) -> None:
         """Take one item."""
         self._lanes.add_ephemeral(item)
-        self._schedule()
+        if self._timer is None:
+            self._schedule()
 
     def add_private(self, item: Ephemeral[Item]) -> None:
         """Take one item for its sender alone: it waits as others do, and leaves nothing behind."""
@@ -99,7 +106,8 @@ class Ingress:
         if items or counts:
             self._totals.update(counts)
             self._totals.update(e.kind for e in items)
-            block = _pack_block(items, counts, self._totals)
+            self._since = self._since or self._grid.server_ms(now)
+            block = _pack_block(Block(items, counts, self._totals, self._since))
         if block or private:
             self._last = now  # a flush alone is no reason for the next to wait
             self._batcher.broadcast(Broadcast(block, self._kept(items), private))
@@ -120,41 +128,56 @@ class Block(NamedTuple):
         counts: how many of each kind were shed before it was sent.
         totals: how many of each kind this worker has ever had, both sorts: a block that never
             arrives leaves a difference.
+        since: when it sent the first of the blocks that its totals count, server ms.
     """
 
     items: list[Ephemeral[Item]]
     counts: dict[str, int]
     totals: dict[str, int]
+    since: int
 
 
 class Hearing:
     """Notices blocks that were lost on the way, by the totals of those that were not."""
 
     def __init__(self) -> None:
-        self._totals: dict[str, dict[str, int]] = {}
+        self._from_ms = math.inf
+        self._totals: OrderedDict[tuple[str, int], dict[str, int]] = OrderedDict()
 
-    def missed(self, worker: str, block: Block) -> dict[str, int]:
-        """Return how many items of each kind a worker sent since its last block heard, before this."""
+    def begin(self, now_ms: int) -> None:
+        """Take that from now on every block should come; once is enough."""
+        self._from_ms = min(self._from_ms, now_ms)
+
+    def missed(self, worker: str, block: Block) -> dict[str, int] | None:
+        """Return how many items of each kind a worker sent since its last block heard, before this.
+
+        None: the block was overtaken by a later one and has been counted as missed; it is not to be
+        shown any more.
+        """
+        speaker = worker, block.since
+        before = self._totals.get(speaker)
         here = Counter(e.kind for e in block.items)
         here.update(block.counts)
-        before = self._totals.get(worker)
-        self._totals[worker] = block.totals
         if before is None:
-            return {}
+            heard_all = block.since > self._from_ms + _SURE_MS
+            before = {} if heard_all else Counter(block.totals) - here
+        elif sum(block.totals.values()) <= sum(before.values()):
+            return None
+        self._totals[speaker] = block.totals
+        if len(self._totals) > _MOST_SPEAKERS:
+            self._totals.popitem(last=False)
         gaps = {kind: n - before.get(kind, 0) - here[kind] for kind, n in block.totals.items()}
-        return {kind: gap for kind, gap in gaps.items() if gap > 0}  # less: it loaded the room anew
+        return {kind: gap for kind, gap in gaps.items() if gap > 0}
 
 
-def _pack_block(
-    items: list[Ephemeral[Item]], counts: dict[str, int], totals: dict[str, int]
-) -> bytes:
-    rows = [(e.kind, e.user, e.session, e.weight, e.must, e.item.json) for e in items]
-    packed: bytes = msgpack.packb((rows, counts, totals))
+def _pack_block(block: Block) -> bytes:
+    rows = [(e.kind, e.user, e.session, e.weight, e.must, e.item.json) for e in block.items]
+    packed: bytes = msgpack.packb((rows, *block[1:]))
     return packed
 
 
-def unpack_block(block: bytes) -> Block:
+def unpack_block(packed: bytes) -> Block:
     """Return what a block says."""
-    rows, counts, totals = msgpack.unpackb(block)
+    rows, counts, totals, since = msgpack.unpackb(packed)
     items = [Ephemeral(kind, u, s, w, must, Item(json)) for kind, u, s, w, must, json in rows]
-    return Block(items, counts, totals)
+    return Block(items, counts, totals, since)

@@ -162,8 +162,9 @@ class Joining:
             return True
         known = [entry.item for entry in older if entry.user in (None, user)]
         joiner.viewer.send([joiner.greet(), *map(Item, known), *map(Item, missed)])
-        room.remove(joiner.viewer)  # it may have been greeted twice
-        room.add(joiner.viewer)
+        if joiner.viewer.index < 0:
+            room.add(joiner.viewer)
+        room.release(joiner.viewer)
         joiner.done.set_result(True)
         return True
 

@@ -32,6 +32,7 @@ __all__ = ["Room"]
 
 log = structlog.get_logger("liveroom.hub")
 
+_EPHEMERAL = Delivered.EPHEMERAL  # reading a member off an enum class takes longer
 RING_ENTRIES, RING_BYTES = 4096, 1 << 20
 
 
@@ -50,6 +51,7 @@ class Room:
         self._users: dict[str, list[Viewer]] = {}
         self._sessions: dict[str, Viewer] = {}
         self._labelled: set[Viewer] = set()
+        self._held: set[Viewer] = set()
         self._values: dict[str, Any] = {}
         self._hearing = Hearing()
         self._filled = self._lost = 0
@@ -96,6 +98,7 @@ class Room:
             by_user=lambda user: self._users.get(user, ()),
             by_session=self._sessions.get,
             labelled=self._labelled,
+            held=self._held,
             awaiting=lambda: self.batcher.broadcasting,
             on_cut=self._on_cut,
             on_written=self._on_cut,
@@ -125,8 +128,10 @@ class Room:
 
     def state(self, name: str) -> Any:
         """Return the newest known value of a `latest` key, or None."""
-        if name in self._values:
+        try:  # several times for every message, and nearly always there
             return self._values[name]
+        except KeyError:
+            pass
         known = self.follower.states.get(name)
         value = None if known is None else orjson.loads(known.item)["d"]
         self._values[name] = value
@@ -149,18 +154,19 @@ class Room:
         counted: bool = False,
     ) -> None:
         """Send an ephemeral event with the next beat (see `RoomHandle.publish`)."""
-        spec = self._hub.manager.events.get(event)
-        if spec is None or spec.delivery is not Delivered.EPHEMERAL:
+        hub = self._hub
+        spec = hub.manager.events.get(event)
+        if spec is None or spec.delivery is not _EPHEMERAL:
             raise LookupError(f"{event} is not declared as an ephemeral event")
         user, session = (member.claims.user, member.session) if member is not None else ("", "")
-        ts = self._hub.grid.server_ms(self._hub.clock.monotonic())
+        ts = hub.grid.server_ms(hub.clock.monotonic())
         item = Ephemeral(event, user, session, weight, must, event_item(event, d, ts))
         if only:
             self._ingress.add_private(item)
         else:
             self._ingress.add(item)
         if counted or not only:
-            self._hub.manager.published(self, event, d, ts)
+            hub.manager.published(self, event, d, ts)
 
     def submit(
         self, op: Op, *, durable: bool = False, within_s: float = 0.0
@@ -190,11 +196,13 @@ class Room:
         self._delivery.request(may_wait=self._hub.manager.state_rides(state.name))
 
     def on_ephemeral(self, block: bytes, worker: str) -> None:
-        """Queue a block of ephemeral items."""
+        """Queue a block of ephemeral items, unless it was given up already."""
         said = unpack_block(block)
+        missed = self._hearing.missed(worker, said)
+        if missed is None:
+            return
         for item in said.items:
             self._lanes.add_ephemeral(item)
-        missed = self._hearing.missed(worker, said)
         self._lanes.add_shed(said.counts)
         self._lanes.add_shed(missed)
         self._count_heard(said, missed)
@@ -218,6 +226,7 @@ class Room:
 
     def on_caught_up(self) -> None:
         """Let those in who waited for the position to be known."""
+        self._hearing.begin(self._hub.grid.server_ms(self._hub.clock.monotonic()))
         self.joining.settled()
 
     # Viewers.
@@ -243,6 +252,7 @@ class Room:
         viewer.index = -1
         del self._sessions[viewer.session]
         self._labelled.discard(viewer)
+        self._held.discard(viewer)
         same = self._users[viewer.user]
         same.remove(viewer)
         if not same:
@@ -250,6 +260,16 @@ class Room:
         if not self.viewers:
             self.idle_since = self._hub.clock.monotonic()
         self._hub.manager.left(self, viewer)
+
+    def hold(self, viewer: Viewer) -> None:
+        """Give a viewer nothing until `release`: it is about to be greeted anew. It stays a member."""
+        if viewer.index >= 0:
+            self._held.add(viewer)
+
+    def release(self, viewer: Viewer) -> None:
+        """Give a viewer the next delivery again, and tell what was shed of those in between."""
+        self._held.discard(viewer)
+        viewer.tell_missed()
 
     def of_user(self, user: str) -> Sequence[Viewer]:
         """Return the connections of a user in this room."""

@@ -76,7 +76,7 @@ class Viewer:
         self._socket = socket
         self._limits = limits
         self._slow_since = 0.0
-        self._missed: dict[str, int] | None = None
+        self._missed: dict[str, int] = {}
         self.session = session
         self.claims = claims
         self.source = source
@@ -140,7 +140,6 @@ class Viewer:
         limits, unsent = self._limits, self._socket.unsent()
         if not self._slow_since:
             self._slow_since = now
-            self._missed = {}
         if unsent <= limits.slow_bytes // 2:
             self._recover()
             self.write(full.frame(self.variant))
@@ -148,18 +147,23 @@ class Viewer:
         if unsent > limits.close_bytes or now - self._slow_since > limits.close_s:
             self._socket.close("slow", f"{unsent} bytes could not be sent")
             return
-        self._note_missed(full)
+        self.miss(full)
         if essential is not None:
             self.write(essential.frame(self.variant))
 
-    def _note_missed(self, full: Message) -> None:
-        assert self._missed is not None, "set when it became slow"
+    def _recover(self) -> None:
+        self._slow_since = 0.0
+        self.careful = False
+        self.tell_missed()
+
+    def miss(self, full: Message) -> None:
+        """Count what may be shed of a message that is not given to it."""
         for kind, count in full.sheddable.items():
             self._missed[kind] = self._missed.get(kind, 0) + count
 
-    def _recover(self) -> None:
-        missed, self._missed = self._missed, None
-        self._slow_since = 0.0
-        self.careful = False
-        if missed:
-            self.send([event_item("sys.shed", missed)])
+    def tell_missed(self) -> None:
+        """Tell what it was not given; one that is slow is told when it is not any more."""
+        if self.slow or not self._missed:
+            return
+        missed, self._missed = self._missed, {}
+        self.send([event_item("sys.shed", missed)])

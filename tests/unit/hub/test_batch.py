@@ -337,6 +337,19 @@ async def test_batcher_drain_waits_for_nobody(bench: Bench) -> None:
     assert bench.told == [("sign", b"+sign")]
 
 
+async def test_batcher_drain_takes_along_what_comes_meanwhile(bench: Bench) -> None:
+    """What could ride and comes while it is waited for is not left behind either."""
+    bench.submit("first")
+    drained = asyncio.create_task(bench.batcher.drain())
+    await bench.store.arrived(1)
+    bench.submit("sign", within_s=60.0)
+    await bench.store.answer(1)
+    await bench.store.answer(2)
+    await drained
+
+    assert bench.told == [("first", b"+first"), ("sign", b"+sign")]
+
+
 async def test_batcher_rests_before_it_repeats() -> None:
     """A store that fails at once is asked a few times within the patience, not as fast as it fails."""
     bench = Bench()

@@ -29,6 +29,7 @@ class Log:
     down: int = 0
     """How many requests from now on fail."""
     asked: list[str] = field(default_factory=list)
+    reads: int = 0
     changes: int = 0
     """How many publications have changed a state."""
     on_answered: Callable[[], None] = lambda: None
@@ -72,6 +73,7 @@ class Log:
 
     async def read_log(self, scope: str, after: Position, limit: int) -> list[LogEntry]:
         await asyncio.sleep(0)
+        self.reads += 1
         self._fail_if_down()
         return [e for e in self.entries if (e.seq, e.sub) > (after.seq, after.sub)][:limit]
 
@@ -444,6 +446,20 @@ async def test_backfill_keeps_what_the_ring_has_room_for() -> None:
     log.down = 1
     assert await made.follower.backfill(Position("e1", 2, 0), 100) == []
     assert made.follower.ring.after(Position("e1", 2, 0), None) == made.items[2:]
+
+
+async def test_backfill_of_many_at_once_reads_once() -> None:
+    """A worker that died sends its viewers to others all at the same moment."""
+    log = Log()
+    log.publish(*[None] * 5)
+    made = await Bench(log).load()
+    reads = log.reads
+
+    since = Position("e1", 2, 0)
+    found = await asyncio.gather(*(made.follower.backfill(since, 100) for _ in range(20)))
+
+    assert [len(entries or ()) for entries in found] == [3] + [0] * 19
+    assert log.reads == reads + 1
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 from collections.abc import AsyncIterator, Iterable
@@ -46,6 +47,7 @@ _WATCH_EVERY_S = 30.0
 _PAGE = 250
 _MAX_PROOFS = 4
 _WRITE_BYTES = 32_768
+_SEND_S = 120.0  # a proof that is not read by then is given up: it keeps others waiting
 _PARTS = ("lottery.lua", "drawing.lua", "claims.lua")
 _DRAWING = (b'{"ev":"lottery.frozen"', b'{"ev":"lottery.beacon"')
 
@@ -247,18 +249,18 @@ class Lottery(Plugin):
         await response.prepare(request)
         waiting = bytearray()
         try:
-            async for piece in checked_pieces(fields):
-                waiting += piece
-                if len(waiting) >= _WRITE_BYTES:
-                    await response.write(bytes(waiting))
-                    waiting.clear()
-        except StoreError as exc:  # too late for a refusal: the text must not look whole
-            log.warning("proof cut off", error=str(exc))
+            async with asyncio.timeout(_SEND_S):
+                async for piece in checked_pieces(fields):
+                    waiting += piece
+                    if len(waiting) >= _WRITE_BYTES:
+                        await response.write(bytes(waiting))
+                        waiting.clear()
+                await response.write(bytes(waiting))
+        except (StoreError, TimeoutError) as exc:  # too late for a refusal: it must not look whole
+            log.warning("proof cut off", error=repr(exc))
             response.force_close()
             if request.transport is not None:
                 request.transport.abort()
-            return response
-        await response.write(bytes(waiting))
         return response
 
     def _fields(self, room: str, lottery: str, head: dict[str, Any]) -> dict[str, Any]:
