@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from liveroom.auth.claims import Role
+from liveroom.auth.claims import Claims, Role
 from liveroom.config import Settings
 from liveroom.core.ratelimit import Cooldown
 from liveroom.errors import CommandError
@@ -77,23 +77,25 @@ class Danmaku(Plugin):
 
     def inspect(self, call: Call[Any]) -> None:
         """Refuse who talks too fast before anybody looks at what is said: looking costs more."""
-        if call.op != "danmaku.send" or call.role in _STAFF:
+        if call.op != "danmaku.send":
             return
-        limit = self._limits.get(call.user)
+        claims = call.member.claims
+        if claims.role in _STAFF:
+            return
+        limit = self._limits.get(claims.user)
         if limit is not None and limit.retry_after(self._clock.monotonic()) > 0:
-            self._check_rate(call.user)
+            self._check_rate(claims.user)
 
     @command("danmaku.send", DanmakuSend)
     def send(self, call: Call[DanmakuSend]) -> Result:
         """Send a message to the room; returns `{id}`."""
         may(call, "talk")
-        body = call.body
-        text = shown_text(body.text, MAX_LINE)
-        host = call.role in _STAFF
+        claims, text = call.member.claims, shown_text(call.body.text, MAX_LINE)
+        host = claims.role in _STAFF
         if not host:
-            self._check_rate(call.user)
+            self._check_rate(claims.user)
         message_id = f"{self._worker}-{next(self._count)}"
-        d = self._body(call, message_id, text)
+        d = _body(claims, call.body, message_id, text)
         call.publish("danmaku", d, must=host)
         return {"id": message_id}
 
@@ -112,16 +114,15 @@ class Danmaku(Plugin):
         used = {u: c for u, c in self._limits.items() if c.retry_after(now, _BURST) > 0}
         self._limits = used
 
-    @staticmethod
-    def _body(call: Call[DanmakuSend], message_id: str, text: str) -> dict[str, Any]:
-        claims, body = call.member.claims, call.body
-        d: dict[str, Any] = {
-            "id": message_id,
-            "user": {"id": claims.user, "name": claims.name, "role": _NAMES[claims.role]},
-            "text": text,
-            "mode": body.mode,
-            "color": body.color,
-        }
-        if body.reply_to is not None:
-            d["reply_to"] = body.reply_to
-        return d
+
+def _body(claims: Claims, body: DanmakuSend, message_id: str, text: str) -> dict[str, Any]:
+    d: dict[str, Any] = {
+        "id": message_id,
+        "user": {"id": claims.user, "name": claims.name, "role": _NAMES[claims.role]},
+        "text": text,
+        "mode": body.mode,
+        "color": body.color,
+    }
+    if body.reply_to is not None:
+        d["reply_to"] = body.reply_to
+    return d

@@ -38,7 +38,7 @@ Fault = Callable[[str], None]
 class Bound:
     """A command with the method that handles it and the plugin that it belongs to."""
 
-    __slots__ = ("handle", "plugin", "spec")
+    __slots__ = ("_audited", "_open_to", "handle", "plugin", "spec")
 
     def __init__(self, spec: CommandSpec, plugin: Plugin) -> None:
         self.spec = spec
@@ -46,6 +46,9 @@ class Bound:
         self.handle: Callable[[Call[Any]], Result | Awaitable[Result]] = getattr(
             plugin, spec.handler
         )
+        self._audited = spec.audited and spec.role is not Role.VIEWER
+        roles = [role for role in Role if role.at_least(spec.role)]
+        self._open_to = frozenset((surface, role) for surface in spec.surfaces for role in roles)
 
     def check(self, surface: Surface, role: Role, key: str | None) -> None:
         """Check that a caller may send this command here.
@@ -53,24 +56,24 @@ class Bound:
         Raises:
             CommandError: `unknown_op` on another surface, `forbidden`, `key_required`.
         """
-        denial = self.denial(surface, role)
-        if denial is not None:
-            raise denial
+        if (surface, role) not in self._open_to:
+            raise self._denied(surface)
         if self.spec.keyed and not key:
             raise CommandError("key_required")
 
     def denial(self, surface: Surface, role: Role) -> CommandError | None:
         """Return why a caller may never send this command here; None: it may."""
+        return None if (surface, role) in self._open_to else self._denied(surface)
+
+    def _denied(self, surface: Surface) -> CommandError:
         spec = self.spec
         if surface not in spec.surfaces:
             return CommandError("unknown_op", f"{spec.op} is not a command of {surface.value}")
-        if not role.at_least(spec.role):
-            return CommandError("forbidden", f"{spec.op} needs the role {spec.role.value}")
-        return None
+        return CommandError("forbidden", f"{spec.op} needs the role {spec.role.value}")
 
     def audit(self, claims: Claims, surface: Surface) -> str:
         """Return what the trail says of the caller; empty for what any viewer may do."""
-        if self.spec.role is Role.VIEWER or not self.spec.audited:
+        if not self._audited:
             return ""
         return f"{claims.user}|{claims.role.value}|{self.spec.op}|{surface.value}"
 
@@ -171,7 +174,10 @@ class PluginManager:
     def accepted(self, call: Call[Any]) -> None:
         """Tell that a command was carried out."""
         for plugin in self._accepted:
-            self._guard(plugin, plugin.accepted, call)
+            try:  # by hand as in `inspect`: for every message of a room
+                plugin.accepted(call)
+            except Exception:  # noqa: BLE001  # isolation: any fault of a plugin stays its own
+                self._fault(plugin, "accepted")
 
     def named(self, room: RoomHandle, claims: Claims) -> Claims:
         """Return the claims with the name under which somebody is known in the room."""
@@ -217,7 +223,10 @@ class PluginManager:
     def published(self, room: RoomHandle, event: str, d: dict[str, Any], ts: int) -> None:
         """Show an ephemeral event that was published on this worker."""
         for plugin in self._published:
-            self._guard(plugin, plugin.published, room, event, d, ts)
+            try:
+                plugin.published(room, event, d, ts)
+            except Exception:  # noqa: BLE001  # isolation: any fault of a plugin stays its own
+                self._fault(plugin, "published")
 
     def recorded(self, room: RoomHandle, record: Mapping[str, Any]) -> None:
         """Show what a plugin wants kept."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from liveroom.auth.claims import Claims, Role
@@ -48,7 +48,7 @@ class Delivery(Enum):
     SYSTEM = "system"  # from this worker to this connection
 
 
-class Surface(Enum):
+class Surface(StrEnum):
     """Where a command may be sent."""
 
     VIEWER = "/ws"

@@ -124,6 +124,6 @@ def _good(command: Envelope) -> Incoming:
 
 def _is_list(data: bytes, binary: bool) -> bool:
     if not binary:
-        return data[:1] == b"[" or data.lstrip()[:1] == b"["
+        return data[:1] != b"{" and data.lstrip()[:1] == b"["
     first = data[0] if data else 0
     return 0x90 <= first <= 0x9F or first in (0xDC, 0xDD)

@@ -126,5 +126,10 @@ def event_item(name: str, d: Any, ts: int | None = None, **extra: Any) -> Item:
         ts: server time in ms, where it matters.
         extra: further fields of the item.
     """
-    timed = {} if ts is None else {"ts": ts}
-    return Item(orjson.dumps({"ev": name, **timed, "d": d, **extra}))
+    item: dict[str, Any] = {"ev": name}
+    if ts is not None:
+        item["ts"] = ts
+    item["d"] = d
+    if extra:
+        item |= extra
+    return Item(orjson.dumps(item))

@@ -37,6 +37,12 @@ class Act(Enum):
     RUN = auto()
 
 
+# Module globals: reading a member off an enum class takes longer than the rest of `judge`.
+_NEW = Phase.NEW
+_LIVE = Phase.LIVE
+_RUN = Act.RUN
+
+
 class Session:
     """Judges the order of commands and the patience with bad ones."""
 
@@ -55,15 +61,15 @@ class Session:
             CommandError: a second hello, or too much before the join is done.
         """
         is_hello = incoming.op == "hello"
-        if self.phase is Phase.NEW:
+        if self.phase is _NEW:
             if not is_hello:
                 raise CloseError("bad_hello", f"expected hello first, came {incoming.op[:40]!r}")
             self.phase = Phase.JOINING
             return Act.JOIN
         if is_hello:
             raise CommandError("bad_request", "expected one hello, came a second")
-        if self.phase is Phase.LIVE:
-            return Act.RUN
+        if self.phase is _LIVE:
+            return _RUN
         if len(self.held) >= _HELD:
             raise CommandError("rate_limited", f"expected at most {_HELD} commands before the join")
         self.held.append(incoming)
