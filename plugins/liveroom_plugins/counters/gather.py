@@ -13,10 +13,11 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from liveroom_plugins.counters.kinds import LETTERS
+from liveroom_plugins.counters.mood import mood_of
 from liveroom_plugins.counters.records import Record
 
 
-__all__ = ["PAGE", "Gathering", "Page", "Said", "source_name"]
+__all__ = ["PAGE", "Gathering", "Page", "source_name"]
 
 PAGE = 200
 """Viewers, rows of visits, and messages, in one page: it holds the store for about two milliseconds."""
@@ -79,16 +80,6 @@ class _Item:
         return body | ({"users": users} if users else {})
 
 
-class Said(NamedTuple):
-    """A message that the room is shown; `ts` is server ms, for `mood` see mood.py."""
-
-    id: str
-    user: str
-    source: str
-    ts: int
-    mood: str
-
-
 class Act(NamedTuple):
     """What somebody did; `units` of a cart."""
 
@@ -102,6 +93,7 @@ class Act(NamedTuple):
 class Page(NamedTuple):
     """What is told at once; it is told again until the store has answered.
 
+    `said`: of each message its id, user, source, server ms and mood (mood.py).
     `more`: not everything went into it, so another one follows.
     """
 
@@ -109,7 +101,7 @@ class Page(NamedTuple):
     body: dict[str, Any]
     visits: list[_Visit]
     acts: Counter[Act]
-    said: list[Said]
+    said: list[list[Any]]
     more: bool
 
     def records(self, worker: str, now: int, offset: int) -> Iterator[Record]:
@@ -121,8 +113,7 @@ class Page(NamedTuple):
                 yield Record(kind="enter", source=visit.source, at=at, **known)
             if visit.past != _THERE:
                 yield Record(kind="leave", at=visit.past + offset, **known)
-        for said in self.said:
-            message, user, source, _, mood = said
+        for message, user, source, _, mood in self.said:
             yield Record(ts=now, kind="danmaku", user=user, source=source, id=message, mood=mood)
 
     def acts_as_records(self, now: int) -> Iterator[Record]:
@@ -153,7 +144,7 @@ class Gathering:
         self._active: set[str] = set()
         self._items: dict[str, _Item] = {}
         self._acts: Counter[Act] = Counter()
-        self._said: list[Said] = []
+        self._said: list[tuple[str, str, str, int, str]] = []  # with the text yet
         self._deleted: list[dict[str, Any]] = []
         self._number = now_ms()  # what is gathered anew later has larger ones
 
@@ -232,10 +223,10 @@ class Gathering:
         self._active.add(user)
         self._acts[Act(kind, user, source)] += n
 
-    def say(self, said: Said) -> None:
-        """Count a message."""
-        self._said.append(said)
-        self._active.add(said.user)
+    def say(self, message_id: str, user: str, ts: int, text: str) -> None:
+        """Count a message; its mood is looked for when its page is cut, many at a time."""
+        self._said.append((message_id, user, self.source_of(user), ts, text))
+        self._active.add(user)
 
     def delete(self, ts: int, ids: list[str] | None, user: str | None) -> None:
         """Take back messages, or all that a user had said until then."""
@@ -289,11 +280,12 @@ class Gathering:
         letters = [[user, self._letters.pop(user)] for user in list(islice(self._letters, PAGE))]
         active = [self._active.pop() for _ in range(min(PAGE, len(self._active)))]
         sums, self._sums = self._sums, {}
-        said, self._said = self._said[:PAGE], self._said[PAGE:]
+        said = [[*row[:4], mood_of(row[4])] for row in self._said[:PAGE]]
+        self._said = self._said[PAGE:]
         deleted, self._deleted = self._deleted[:_DELETED], self._deleted[_DELETED:]
         acts, self._acts = self._acts, Counter()
         body = {"v": rows, "a": letters, "p": active, "n": sums, "i": self._cut_items()}
-        body |= {"d": [list(each) for each in said], "x": deleted}
+        body |= {"d": said, "x": deleted}
         self._number += 1
         told = {name: part for name, part in body.items() if part}
         return Page(self._number, told, visits, acts, said, self.pending)

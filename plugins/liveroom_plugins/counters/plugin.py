@@ -34,8 +34,7 @@ from liveroom import (
 )
 from liveroom_plugins.counters.audience import Audience
 from liveroom_plugins.counters.figures import ALIASES, metrics_of, row_of
-from liveroom_plugins.counters.gather import Said, source_name
-from liveroom_plugins.counters.mood import mood_of
+from liveroom_plugins.counters.gather import source_name
 from liveroom_plugins.counters.options import Options
 from liveroom_plugins.counters.records import Record
 from liveroom_plugins.counters.sender import Sender
@@ -159,9 +158,7 @@ class Counters(Plugin):
         if event == "danmaku" and d["user"]["role"] == _VIEWER:
             sender = self.audience.current(room)
             if sender is not None:
-                user = d["user"]["id"]
-                source, mood = sender.gathering.source_of(user), mood_of(d.get("text", ""))
-                sender.gathering.say(Said(d["id"], user, source, ts, mood))
+                sender.gathering.say(d["id"], d["user"]["id"], ts, d.get("text", ""))
                 if sender.due:  # it rides with the message: a quiet room is committed once
                     room.mark()
 

@@ -59,6 +59,7 @@ class Sender:
         self._worker = worker
         self._now = now
         self._options = options
+        self._soonest_s = min(options.flush_s, options.beat_s)
         self._journal = journal
         self._page: Page | None = None
         self._waiting = False
@@ -73,6 +74,8 @@ class Sender:
         if self._waiting:
             return False
         since = self._now() - self._sent_at
+        if since < self._soonest_s:  # nearly always: asked at every message
+            return False
         if self.pending:
             return since >= self._options.flush_s
         return self.gathering.here > 0 and since >= self._options.beat_s

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from liveroom_plugins.counters.gather import PAGE, Gathering, Said, source_name
+from liveroom_plugins.counters.gather import PAGE, Gathering, source_name
 from liveroom_plugins.counters.records import Record
 
 
@@ -95,15 +95,19 @@ def test_gathering_records_are_the_visits_as_the_store_took_them() -> None:
 def test_gathering_messages_are_told_one_by_one() -> None:
     """So that each can be taken back; who said something took part, though it be deleted."""
     made, _ = gathering()
-    made.say(Said("w-1", "ann", "app", 5000, "g"))
-    made.say(Said("w-2", "bob", "", 5001, ""))
+    made.enter("ann", "app")
+    made.page()
+    made.say("w-1", "ann", 5000, "I love it")
+    made.say("w-2", "bob", 5001, "how much?")
+    made.leave("ann")  # where she came from is what it was when she spoke
     made.delete(6000, ["w-1"], None)
     made.delete(6001, None, "bob")
     page = made.page()
     assert page.body["d"] == [["w-1", "ann", "app", 5000, "g"], ["w-2", "bob", "", 5001, ""]]
     assert page.body["x"] == [{"t": 6000, "i": ["w-1"]}, {"t": 6001, "u": "bob"}]
     assert sorted(page.body["p"]) == ["ann", "bob"]
-    assert [(r.kind, r.id, r.source, r.mood) for r in page.records("w", 9000, 0)] == [
+    told = [r for r in page.records("w", 9000, 0) if r.kind == "danmaku"]
+    assert [(r.kind, r.id, r.source, r.mood) for r in told] == [
         ("danmaku", "w-1", "app", "g"), ("danmaku", "w-2", "", ""),
     ]  # fmt: skip
     assert not made.pending
@@ -167,7 +171,7 @@ def test_gathering_pages_are_bounded_and_lose_nothing() -> None:
         made.enter(user, "")
         made.act(user, "like", 2, "")
         made.click(user, f"i{len(user)}", "")
-        made.say(Said(f"w-{user}", user, "", 1, ""))
+        made.say(f"w-{user}", user, 1, "")
         made.delete(2, [f"w-{user}"], None)
     told: dict[str, list[str]] = {"v": [], "a": [], "p": [], "i": [], "d": [], "x": []}
     likes = clicks = 0
