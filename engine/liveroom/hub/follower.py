@@ -138,7 +138,7 @@ class Follower:
             The entries after `since`, none if the ring reaches back that far; None: it cannot be
             continued from there without a hole, or more than `limit` entries were missed.
         """
-        async with self._reading:  # who comes back with others finds in the ring what the first has read
+        async with self._reading:  # so that others find in the ring what the first has read
             if self.ring.after(since, None) is not None:
                 return []
             return await self._read_back(since, limit)

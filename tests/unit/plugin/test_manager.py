@@ -62,6 +62,12 @@ class Recorder(Plugin):
     def observe(self, room: RoomHandle, entry: LogEntry) -> None:
         self.note("observe")
 
+    def accepted(self, call: Call[Any]) -> None:
+        self.note("accepted")
+
+    def published(self, room: RoomHandle, event: str, d: dict[str, Any], ts: int) -> None:
+        self.note("published")
+
     def flush(self, room: RoomHandle) -> Iterable[Op]:
         self.note("flush")
         return [Op(self.name, "", {})]
@@ -175,16 +181,50 @@ def test_manager_refuses_a_name_that_is_taken(what: str) -> None:
 
 
 def test_manager_calls_hooks_in_order_past_one_that_raises() -> None:
-    """joined, left, observe: all are called, the fault is told with the plugin's name."""
+    """All are called, the fault is told with the plugin's name."""
     manager, lines, faults = three()
 
     manager.joined(ROOM, MEMBER)
+    manager.accepted(CALL)
+    manager.published(ROOM, "danmaku", {}, 0)
     manager.observe(ROOM, ENTRY)
     manager.left(ROOM, MEMBER)
 
-    hooks = ("joined", "observe", "left")
+    hooks = ("joined", "accepted", "published", "observe", "left")
     assert lines == [f"{name} {hook}" for hook in hooks for name in "abc"]
-    assert faults == ["b"] * 3
+    assert faults == ["b"] * 5
+
+
+@pytest.mark.parametrize(
+    ("surface", "role", "key", "refused"),
+    [
+        (Surface.CONTROL, Role.HOST, "k", None),
+        (Surface.CONTROL, Role.SERVICE, "k", None),
+        (Surface.CONTROL, Role.HOST, None, "key_required"),
+        (Surface.CONTROL, Role.ASSISTANT, None, "forbidden"),
+        (Surface.VIEWER, Role.HOST, "k", "unknown_op"),
+        (Surface.VIEWER, Role.VIEWER, None, "unknown_op"),
+    ],
+)
+def test_bound_lets_through_whom_the_command_is_for(
+    surface: Surface, role: Role, key: str | None, refused: str | None
+) -> None:
+    """Where first, then who, then with which key."""
+
+    class Keyed(Plugin):
+        name = "keyed"
+
+        @command("keyed.do", Empty, role=Role.HOST, surfaces=(Surface.CONTROL,), keyed=True)
+        def do(self, call: Call[Empty]) -> None:
+            """Do it."""
+
+    bound = PluginManager([Keyed()]).commands["keyed.do"]
+    if refused is None:
+        bound.check(surface, role, key)
+        return
+    with pytest.raises(CommandError) as caught:
+        bound.check(surface, role, key)
+    assert caught.value.code.name == refused
 
 
 def test_manager_flush_keeps_the_operations_of_the_others() -> None:
