@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-import socketio  # type: ignore[import-not-found]
+import socketio
 import uvloop
 from aiohttp import web
 
