@@ -56,13 +56,20 @@ async def _sees(tab: Tab, text: str | re.Pattern[str]) -> None:
 async def _give(tab: Tab, gift: str) -> None:
     await tab.page.locator("[data-open=gifts]").click()
     await tab.page.locator(f"[data-gift={gift}]").click()
-    await tab.page.keyboard.press("Escape")
+    await _close_sheet(tab)
 
 
 async def _has_money(tab: Tab, text: str) -> None:
     await tab.page.locator("[data-open=mine]").click()
     await tab.shows("#balance", text)
+    await _close_sheet(tab)
+
+
+async def _close_sheet(tab: Tab) -> None:
+    """Close what lies over the page; what is in it is there a moment before it takes keys."""
+    await tab.has("dialog[open]")
     await tab.page.keyboard.press("Escape")
+    await tab.has("dialog[open]", 0)
 
 
 def _connections(worker: harness.Worker, name: str) -> list[Connection]:

@@ -85,7 +85,7 @@ quota = 2
 kind = "percent"
 value = 1
 valid_s = 60
-seconds = 10
+seconds = 2
 drops = 2
 over_s = 1
 [[cues]]

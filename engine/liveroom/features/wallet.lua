@@ -1,7 +1,8 @@
 -- Wallet shards. Keys: `acc` hash account -> balance (minor units; accounts other than users begin
--- with "~"), `held` hash transfer -> JSON, `heldat` sorted set transfer -> ms, `x:<transfer>` "1|digest"
--- when settled or "0|digest" when void, `paid:<room>|<transfer>` the amount that a room paid out. In a
--- room: `payouts` sorted set transfer|user|amount -> ms, what is not known to be credited.
+-- with "~"), `begun` set of users whose wallet was topped up, `held` hash transfer -> JSON, `heldat`
+-- sorted set transfer -> ms, `x:<transfer>` "1|digest" when settled or "0|digest" when void,
+-- `paid:<room>|<transfer>` the amount that a room paid out. In a room: `payouts` sorted set
+-- transfer|user|amount -> ms, what is not known to be credited.
 -- Every posting moves an amount from one account to another, so the sum over all accounts is 0 at every
 -- instant.
 
@@ -14,18 +15,21 @@ local function post(transfer, from, to, amount)
   emit('wallet.posted', {transfer = transfer, from = from, to = to, amount = amount})
 end
 
--- Where there is demo money (`demo`: how much), a wallet that never held any begins with it.
+-- Where there is demo money (`demo`: how much), a wallet that nobody has topped up begins with it.
 ops['wallet.get'] = function(op)
   local d = op.d
-  if not d.demo or call('HEXISTS', key('acc'), d.user) == 1 then return {balance = balance_of(d.user)} end
+  local balance = balance_of(d.user)
+  if not d.demo or call('SISMEMBER', key('begun'), d.user) == 1 then return {balance = balance} end
+  write('SADD', key('begun'), d.user)
   post('topup:demo-money', '~outside', d.user, d.demo)
-  return {balance = d.demo}
+  return {balance = balance + d.demo}
 end
 
 ops['wallet.topup'] = function(op)
   local amount = integer(op.d.amount, 'amount', 1, MAX_AMOUNT)
   local balance = balance_of(op.d.user) + amount
   if balance > MAX_AMOUNT then fail('amount_too_large', 'the balance would exceed the limit') end
+  write('SADD', key('begun'), op.d.user)
   post('topup:' .. op.k, '~outside', op.d.user, amount)
   return {balance = balance}
 end

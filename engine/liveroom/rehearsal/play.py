@@ -127,6 +127,8 @@ class _Rehearsal:
 
     def _busy(self) -> bool:
         states = self._audience.view.states
+        if any(_kind(name) == "rain" for name in states):  # its later drops are not shown yet
+            return True
         return any(d["status"] in _BUSY for name, d in states.items() if _kind(name) in _KINDS)
 
     async def _report(self, joined: int, duration: float, faults: list[Check]) -> Report:
