@@ -411,7 +411,7 @@ async def test_viewer_page_shows_lies_as_text_or_not_at_all(liar: str, open_page
     await tab.has("a[href], img, video", 0)
     await tab.page.locator("[data-open=questions]").click()
     await tab.shows("[data-question='1'] p", re.compile(re.escape(XSS[1])))
-    await tab.page.keyboard.press("Escape")
+    await _close_sheet(tab)
     await tab.page.locator("[data-open=gifts]").click()
     await tab.shows("[data-gift=odd] bdi", XSS[2])
     assert await tab.page.evaluate(OWNED) == 0
