@@ -21,13 +21,14 @@ __all__ = ["fill", "in_short", "keep", "of_faults", "of_promises"]
 Row = dict[str, Any]
 
 ROOT = Path(__file__).parents[2]
-LEVELS = ("memory", "everysec", "fsync", "replica")
+LEVELS = ("memory", "everysec", "fsync", "replica 1 of 2", "replica")
 
 PROMISES = {
     "memory": "survives the death of a worker; the store's death takes everything, and that is told",
     "everysec": "survives the store's process; a power cut or a failover takes the last moments",
     "fsync": "survives a power cut, if the disk keeps its word",
-    "replica": "survives the loss of the store's machine, if all replicas are waited for",
+    "replica 1 of 2": "survives the loss of the store's machine, if the replica that had it takes over",
+    "replica": "survives the loss of the store's machine: all replicas are waited for",
 }
 """Of what was acknowledged, by level."""
 
@@ -165,7 +166,8 @@ def _longest(rows: Iterable[Row], field: str) -> str:
 def _names(rows: Sequence[Row], *, lossy: bool = False) -> str:
     """Return the rows' names and how many runs they are; where something was lost, how much."""
     names = sorted({row["row"] for row in rows}, key=_number)
-    text = f"{', '.join(names)} ({len(rows)} runs)" if names else "none"
+    runs = "1 run" if len(rows) == 1 else f"{len(rows)} runs"
+    text = f"{', '.join(names)} ({runs})" if names else "none"
     lost = _lost(rows)
     return f"{text}; lost: {lost}" if lossy and lost else text
 
@@ -176,7 +178,7 @@ def in_short(rows: Sequence[Row]) -> Iterator[str]:
     yield _line("---" for _ in range(3))
     for level in LEVELS:
         here = [row for row in rows if row["level"] == level]
-        acked = f"{_sum(here, 'acked'):,} acknowledged in {len(here)} fault runs"
+        acked = f"{_sum(here, 'acked'):,} acknowledged in {len(here)} faults"
         faults = f"doubled: {_sum(here, 'doubled')}; silent gaps: {_sum(here, 'silent')}"
         measured = f"{acked}; lost: {_lost(here) or 'none'}; {faults}"
         yield _line((f"durable events, money, level `{level}`", PROMISES[level], measured))

@@ -202,6 +202,8 @@ async def test_f05_replica_that_had_it_is_not_promoted(
         options = {"durability": "replica", "durability_replicas": count}
         workers = [await start_worker(url, store_timeout_ms=500, **options) for _ in range(2)]
         show = await stage("F5", f"WAIT {count}, the replica behind is promoted", url, workers)
+        if count == 1:
+            show.figures.level = "replica 1 of 2"
         await show.acks(40)
         behind = f"listening-port\r\n$5\r\n{group.replicas[1].port}".encode()
         (pair,) = (pair for pair in proxy.pairs if behind in pair.head)
