@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,21 +112,30 @@ def _replayed(
     fleet: Fleet, parts: list[Any], items: int, rate: float, seconds: float
 ) -> tuple[int, float, int]:
     """Publish as another worker would; return messages, CPU us of the worker and bytes of each."""
-    rows, counts, totals = msgpack.unpackb(parts[9])
-    rows = (rows * items)[:items]
-    block = msgpack.packb((rows, counts, totals))
-    payload = msgpack.packb([*parts[:6], b"another", *parts[7:9], block, parts[10]],
-                            use_bin_type=False)  # fmt: skip
+    payloads = _payloads(parts, items)
     idle = fleet.window(seconds / 2)
     with _client(fleet) as client:
         before, began, count = fleet.cpu(), time.monotonic(), 0
         while time.monotonic() < began + seconds:
             time.sleep(max(0.0, began + count / rate - time.monotonic()))
+            payload = next(payloads)
             client.execute_command("SPUBLISH", _CHANNEL, payload)
             count += 1
         time.sleep(0.1)
         used = fleet.cpu() - before - idle.cpu / idle.seconds * (time.monotonic() - began)
     return items, max(0.0, used / count * 1e6), len(payload)
+
+
+def _payloads(parts: list[Any], items: int) -> Iterator[bytes]:
+    """Yield publications of so many messages each, as one worker sends them: its totals grow."""
+    rows, _, _, since = msgpack.unpackb(parts[9])
+    rows = (rows * items)[:items]
+    said = Counter(row[0] for row in rows)
+    for nth in itertools.count(1):
+        totals = {kind: n * nth for kind, n in said.items()}
+        block = msgpack.packb((rows, {}, totals, since))
+        yield msgpack.packb([*parts[:6], b"another", *parts[7:9], block, parts[10]],
+                            use_bin_type=False)  # fmt: skip
 
 
 def _client(fleet: Fleet) -> redis.Redis:
