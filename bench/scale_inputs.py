@@ -115,7 +115,7 @@ def _replayed(
     payloads = _payloads(parts, items)
     idle = fleet.window(seconds / 2)
     with _client(fleet) as client:
-        before, began, count = fleet.cpu(), time.monotonic(), 0
+        before, began, count, payload = fleet.cpu(), time.monotonic(), 0, b""
         while time.monotonic() < began + seconds:
             time.sleep(max(0.0, began + count / rate - time.monotonic()))
             payload = next(payloads)
