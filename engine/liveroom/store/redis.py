@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import msgpack
 import orjson
 import structlog
 from redis.exceptions import NoScriptError, ResponseError
@@ -19,15 +18,8 @@ from liveroom.store.channels import ChannelLink
 from liveroom.store.clockwatch import ClockWatch
 from liveroom.store.durability import WaitPlan
 from liveroom.store.link import Command, Link
-from liveroom.store.port import (
-    Batch,
-    Committed,
-    Listener,
-    LogEntry,
-    Op,
-    Publication,
-    StateItem,
-)
+from liveroom.store.packing import entry_of, pack_kept, publication_of, request_of
+from liveroom.store.port import Batch, Committed, Listener, LogEntry, Op
 from liveroom.store.script import Script
 from liveroom.store.topology import Topology
 
@@ -134,7 +126,7 @@ class RedisStore:
     async def commit(self, scope: str, batch: Batch) -> Committed:
         """Execute one batch (see `Store.commit`)."""
         sha, key, request = self.command_for(scope, batch.ops)
-        kept = _pack_kept(batch)
+        kept = pack_kept(batch)
         command: Command = ("EVALSHA", sha, 1, key, request, batch.ephemeral, kept)
         began = time.monotonic()
         reply = await self._execute(key, command, batch.durable)
@@ -144,7 +136,7 @@ class RedisStore:
 
     def command_for(self, scope: str, ops: Sequence[Op]) -> tuple[str, str, bytes]:
         """Return the script's SHA-1, its key and its first argument for these operations."""
-        request = orjson.dumps({"o": [_wire(op) for op in ops], **self._options})
+        request = orjson.dumps({"o": [request_of(op) for op in ops], **self._options})
         return self._script.sha, base_key(scope), request
 
     async def read_log(self, scope: str, after: Position, limit: int) -> list[LogEntry]:
@@ -152,7 +144,7 @@ class RedisStore:
         key = base_key(scope)
         start = f"({after.seq}-{after.sub}"
         reply = await self._execute(key, ("XRANGE", key + ":log", start, "+", "COUNT", limit))
-        return [_entry(item_id, flat) for item_id, flat in reply]
+        return [entry_of(item_id, flat) for item_id, flat in reply]
 
     async def subscribe(self, scope: str) -> None:
         """Ask for a scope's publications."""
@@ -338,7 +330,7 @@ class RedisStore:
 
     def _on_message(self, channel: bytes, payload: bytes) -> None:
         if self._listener is not None:
-            self._listener.on_publication(_publication(_scope_of(channel), payload))
+            self._listener.on_publication(publication_of(_scope_of(channel), payload))
 
     def _on_subscribed(self, channel: bytes) -> None:
         if self._listener is not None:
@@ -361,53 +353,3 @@ def _error_text(error: ResponseError) -> str:
     }
     word = words.get(kind)
     return text if word is None or text.startswith(word) else f"{word} {text}"
-
-
-def _wire(op: Op) -> dict[str, Any]:
-    wire: dict[str, Any] = {"n": op.name, "u": op.user, "d": op.body}
-    if op.key:
-        wire["k"], wire["h"] = op.key, op.digest
-    if op.audit:
-        wire["a"] = op.audit
-    return wire
-
-
-def _pack_kept(batch: Batch) -> bytes:
-    if not batch.kept:
-        return b""
-    groups = [[name, limit, *items] for name, limit, items in batch.kept]
-    packed: bytes = msgpack.packb(groups, use_bin_type=False)  # the script's reader knows no bin
-    return packed
-
-
-def _entry(item_id: bytes, flat: list[bytes]) -> LogEntry:
-    seq, _, sub = item_id.partition(b"-")
-    fields = dict(zip(flat[::2], flat[1::2], strict=True))
-    user = fields.get(b"u")
-    return LogEntry(int(seq), int(sub), user.decode() if user else None, fields[b"e"])
-
-
-def _publication(scope: str, payload: bytes) -> Publication:
-    epoch, seq0, sub0, seq, sub, now, worker, durables, states, ephemeral, changes = (
-        msgpack.unpackb(payload, raw=True)
-    )
-    name = epoch.decode()
-    return Publication(
-        scope,
-        Position(name, seq0, sub0),
-        Position(name, seq, sub),
-        int(now),
-        worker.decode(),
-        [
-            LogEntry(
-                durables[i], durables[i + 1], durables[i + 2].decode() or None, durables[i + 3]
-            )
-            for i in range(0, len(durables), 4)
-        ],
-        [
-            StateItem(states[i].decode(), states[i + 1], states[i + 2])
-            for i in range(0, len(states), 3)
-        ],
-        ephemeral,
-        changes,
-    )
