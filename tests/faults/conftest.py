@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
 import harness
+from faultproxy import FaultProxy
 from faults import table
 from faults.figures import Figures, Metrics, metrics_of
 from faults.trial import Trial, trial
@@ -31,6 +33,14 @@ def start_worker(start_worker: harness.StartWorker) -> harness.StartWorker:
         return await start_worker(url, **{"danmaku_per_s": TALK_PER_S} | settings)
 
     return start
+
+
+@pytest.fixture
+async def proxy(embedded_url: str, tmp_path: Path) -> AsyncIterator[FaultProxy]:
+    """What lies between a worker and the embedded store."""
+    path = unquote(embedded_url.removeprefix("unix://"))
+    async with FaultProxy(path, tmp_path) as made:
+        yield made
 
 
 @pytest.fixture

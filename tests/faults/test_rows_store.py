@@ -1,6 +1,6 @@
 """Faults of the store and on the way to it, each judged by the shared scenario (`trial.py`).
 
-One function for each row of the catalogue; the long ones are in `test_rows_long.py`. Rows without
+One function for each row of the catalogue; others are in the files beside. Rows without
 a function here are in the table of `docs/faults.md` with the test that covers them.
 """
 
@@ -11,10 +11,9 @@ import os
 import random
 import resource
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import pytest
 
@@ -52,13 +51,6 @@ def redis_server(home: Path) -> Iterator[servers.ExternalRedis]:
     assert binary is not None, "skipped without"
     home.mkdir()
     with servers.ExternalRedis(home, binary=servers.bearing_file_limits(binary, home)) as made:
-        yield made
-
-
-@pytest.fixture
-async def proxy(embedded_url: str, tmp_path: Path) -> AsyncIterator[FaultProxy]:
-    path = unquote(embedded_url.removeprefix("unix://"))
-    async with FaultProxy(path, tmp_path) as made:
         yield made
 
 

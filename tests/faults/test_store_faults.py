@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import orjson
 import pytest
@@ -19,6 +18,7 @@ import pytest
 import harness
 import oracle
 from faultproxy import FaultProxy
+from faults.trial import accounts
 from liveroom import node as node_module
 from liveroom.core.position import Position
 from liveroom.errors import StoreError
@@ -44,13 +44,6 @@ async def pair(
 ) -> tuple[harness.Worker, harness.Worker]:
     """Two workers, where the kind of store does not matter."""
     return await start_worker(embedded_url), await start_worker(embedded_url)
-
-
-@pytest.fixture
-async def proxy(embedded_url: str, tmp_path: Path) -> AsyncIterator[FaultProxy]:
-    path = unquote(embedded_url.removeprefix("unix://"))
-    async with FaultProxy(path, tmp_path) as made:
-        yield made
 
 
 @pytest.fixture
@@ -123,17 +116,6 @@ async def balance(worker: harness.Worker, user: str) -> int:
     reply = await worker.node.hub.submit(wallet.shard_of(user), op)
     amount: int = orjson.loads(reply[1:])["balance"]
     return amount
-
-
-async def accounts(worker: harness.Worker) -> dict[str, int]:
-    """Return every account that is not empty, over all shards."""
-    store, books = worker.node.store, dict[str, int]()
-    for number in range(wallet.SHARDS):
-        key = f"lr:{{~w{number:02d}}}"
-        flat = await store.ask(store._topology.address(key), "HGETALL", f"{key}:acc")
-        for name, amount in zip(flat[::2], flat[1::2], strict=True):
-            books[name.decode()] = books.get(name.decode(), 0) + int(amount)
-    return books
 
 
 async def expect_books_balance(worker: harness.Worker, room: str, gifts: int) -> None:
