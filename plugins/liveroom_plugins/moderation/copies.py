@@ -13,8 +13,8 @@ from .copy import RoomCopy
 
 __all__ = ["READ_AGAIN_S", "Copies"]
 
-READ_AGAIN_S: Final = 2.0
-RIDE_S: Final = 3.0
+READ_AGAIN_S: Final = 4.0
+RIDE_S: Final = 1.0
 """A sanction of which nothing was heard may not hold here for both together, at most."""
 
 _HOLDS: Final = frozenset({"mute", "unmute", "ban", "unban", "shadow", "unshadow"})
